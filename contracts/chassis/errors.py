@@ -1,0 +1,66 @@
+"""What can go wrong, named by who must act.
+
+TandemError
+├── Refused       the domain said no; asking again will not help
+├── Invalid       the question itself is wrong; the caller must change it
+├── NotFound      nothing of that name was ever recorded
+├── Conflict      someone wrote first; decided again at once
+└── Unavailable   the other side does not answer; retried with back-off
+"""
+
+from datetime import timedelta
+
+from contracts.values import Code
+
+
+class TandemError(Exception):
+    """Something in Tandem went wrong."""
+
+    code: Code = Code.INTERNAL
+
+    def __init__(self, detail: str | None = None, *, code: Code | None = None) -> None:
+        super().__init__(detail or self.__doc__)
+        self.code = code or self.code
+
+    @property
+    def detail(self) -> str:
+        return str(self)
+
+
+class Refused(TandemError):
+    """The order or fulfillment does not allow this now; asking again will not help."""
+
+    code = Code.NOT_ALLOWED_NOW
+
+    def __init__(self, detail: str | None = None, *, code: Code | None = None, cut_off: str | None = None):
+        super().__init__(detail, code=code)
+        self.cut_off = cut_off
+        """The fact after which this is refused for good, e.g. `HandOverStarted`."""
+
+
+class Invalid(TandemError):
+    """The request cannot be understood; change it before asking again."""
+
+    code = Code.INVALID_REQUEST
+
+
+class NotFound(TandemError):
+    """Nothing of that name was ever recorded."""
+
+    code = Code.NOT_FOUND
+
+
+class Conflict(TandemError):
+    """Someone else wrote first; the decision is taken again on the newer state."""
+
+    code = Code.CONFLICT
+
+
+class Unavailable(TandemError):
+    """The other side does not answer now; the call is repeated with back-off."""
+
+    code = Code.UNAVAILABLE
+
+    def __init__(self, detail: str | None = None, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
