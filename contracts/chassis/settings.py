@@ -1,0 +1,176 @@
+"""What an operator may set, in blocks both services share.
+
+A block is read from `TANDEM_` variables when it is built; a service changes a default by subclassing the block, so
+that the environment still wins. Units are in the names, the reason or measurement is beside the number.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Profile = Literal["orders", "fulfillments"]
+"""The two Temporal namespaces, and the profile of Temporal's own configuration that leads to each."""
+
+
+def _block(prefix: str) -> SettingsConfigDict:
+    return SettingsConfigDict(
+        env_prefix=prefix,
+        use_attribute_docstrings=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+        validate_by_name=True,
+    )
+
+
+class PostgresSettings(BaseSettings):
+    """The service's own database."""
+
+    model_config = _block("TANDEM_POSTGRES_")
+
+    url: str = Field(default="postgresql://tandem@127.0.0.1:5432/orders", repr=False)
+    """May hold a password, so it is never printed."""
+    pool_size: int = Field(default=8, ge=1, le=200)
+    """Connections per process; PostgreSQL's own limit of 100 is shared by all processes."""
+    pool_wait_seconds: float = Field(default=3.0, gt=0)
+    """A request that finds no free connection in this time is answered 503."""
+    connect_timeout_seconds: int = Field(default=5, ge=1)
+    statement_timeout_seconds: float = Field(default=10.0, gt=0)
+    lock_timeout_seconds: float = Field(default=5.0, gt=0)
+    idle_in_transaction_timeout_seconds: float = Field(default=15.0, gt=0)
+
+
+class KafkaSettings(BaseSettings):
+    """The broker, and who we are to it."""
+
+    model_config = _block("TANDEM_KAFKA_")
+
+    servers: str = "127.0.0.1:9092"
+    """`host:port`, several separated by commas."""
+    group: str = "tandem"
+    """Consumer group; each service has its own."""
+    partitions: int = Field(default=16, ge=1)
+    """Of a topic that we create; frozen, because a record's partition is its order's bucket."""
+    replication: int = Field(default=-1, ge=-1)
+    """-1 is the broker's own default."""
+    fetch_max_wait_ms: int = Field(default=5, ge=1)
+    """How long the broker may hold a fetch open that has nothing to give; see `kafka.consume`."""
+    fetch_idle_seconds: float = Field(default=0.02, ge=0)
+    """The pause between two fetches that found nothing; see `kafka.consume`."""
+    batch_records: int = Field(default=200, ge=1)
+    """At most so many records are handled between two offset commits."""
+    request_timeout_seconds: float = Field(default=10.0, gt=0)
+    retry_pause_seconds: float = Field(default=0.5, gt=0)
+    """Before a batch whose handler failed is handled again; doubles up to half a minute."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password: SecretStr | None = None
+
+
+class TemporalSettings(BaseSettings):
+    """How we run on Temporal; where it is, is Temporal's own configuration (TEMPORAL_CONFIG_FILE)."""
+
+    model_config = _block("TANDEM_")
+
+    codec_orders_keys: SecretStr = SecretStr("")
+    """Key ring `<keyId>:<base64 of 32 bytes>[,<older>…]` of namespace `orders`; the first key encrypts."""
+    codec_fulfillments_keys: SecretStr = SecretStr("")
+    """The same for namespace `fulfillments`. Workers and relays need the rings of all namespaces they write to."""
+    workflow_sandbox: bool = False
+    """Sandboxed, a worker finishes a third fewer orders each second; tests run both ways."""
+    tracing: Literal["plugin", "interceptor"] = "plugin"
+    """`plugin` is Temporal's experimental OpenTelemetryPlugin, `interceptor` its stable predecessor."""
+    workflow_slots: int = Field(default=100, ge=2)
+    """Workflow tasks at a time. Fixed: the resource-based tuner was 2–5 × slower here and hung once."""
+    activity_slots: int = Field(default=100, ge=1)
+    local_activity_slots: int = Field(default=100, ge=1)
+    workflow_cache: int = Field(default=2000, ge=0)
+    """Workflows kept in memory; larger than what is open, since a miss replays the whole history."""
+    workflow_pollers: int = Field(default=4, ge=2)
+    activity_pollers: int = Field(default=4, ge=1)
+    graceful_shutdown_seconds: float = Field(default=15.0, ge=0)
+    """Time that running activities get when the worker stops; Temporal's default of 0 cuts them."""
+    deployment_name: str = ""
+    """Worker Deployment to poll for; empty switches versioning off, as in development."""
+    build_id: str = ""
+    """Version of this build in the deployment; workflows stay PINNED to the one they started on."""
+    connect_attempts: int = Field(default=10, ge=1)
+    connect_backoff_seconds: float = Field(default=0.2, gt=0)
+    """Before the second attempt; doubles up to five seconds."""
+
+
+class ApiSettings(BaseSettings):
+    """Where the REST door stands."""
+
+    model_config = _block("TANDEM_API_")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=3232, ge=0, le=65535)
+    max_body_bytes: int = Field(default=64 * 1024, ge=1)
+    """A larger body is answered 413 before it is parsed."""
+
+
+class HealthSettings(BaseSettings):
+    """How a process says that it is well, and how it stops."""
+
+    model_config = _block("TANDEM_HEALTH_")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+    """Serves /health/live, /health/ready and /metrics for roles without an API; 0 switches it off."""
+    stalled_after_seconds: float = Field(default=60.0, gt=0)
+    """A loop without progress for so long makes the process not live."""
+    drain_seconds: float = Field(default=0.2, ge=0)
+    """Between `not ready` and closing the door, so that a load balancer sees it first."""
+    stop_seconds: float = Field(default=25.0, gt=0)
+    """All of the stopping together; what is not done by then is cut off and said in the log."""
+
+
+class TelemetrySettings(BaseSettings):
+    """Where spans go."""
+
+    model_config = _block("TANDEM_TELEMETRY_")
+
+    exporter: Literal["none", "file", "otlp"] = "none"
+    """`otlp` is configured by OpenTelemetry's own OTEL_EXPORTER_OTLP_* variables."""
+    file: Path = Path("spans.jsonl")
+    """One span a line; several processes may append to the same file."""
+    sql: bool = True
+    """A span for each statement, parameters left out."""
+    http: bool = True
+    """A span for each outgoing request, queries left out."""
+    export_delay_seconds: float = Field(default=1.0, gt=0)
+    """A span waits at most so long in the batch; a crash loses no more than that."""
+
+
+class LogSettings(BaseSettings):
+    """How the log reads."""
+
+    model_config = _block("TANDEM_LOG_")
+
+    format: Literal["line", "json"] = "line"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class RelaySettings(BaseSettings):
+    """How rows leave the database."""
+
+    model_config = _block("TANDEM_")
+
+    outbox_batch_size: int = Field(default=500, ge=1)
+    """Rows of one bucket sent before they are marked."""
+    knock_batch_size: int = Field(default=50, ge=1)
+    """Knocks claimed at a time; they are sent side by side."""
+    poll_seconds: float = Field(default=5.0, gt=0, validation_alias="TANDEM_RELAY_POLL_SECONDS")
+    """The safety net when nothing seems to be waiting; a notification wakes the relay sooner."""
+    lease_seconds: float = Field(default=10.0, gt=0, validation_alias="TANDEM_RELAY_LEASE_SECONDS")
+    """A bucket whose relay died is taken over after this time, on the database's clock."""
+    backoff_seconds: float = Field(default=0.5, gt=0, validation_alias="TANDEM_RELAY_BACKOFF_SECONDS")
+    """Before a row that could not be sent is tried again; doubles."""
+    max_backoff_seconds: float = Field(
+        default=30.0, gt=0, validation_alias="TANDEM_RELAY_MAX_BACKOFF_SECONDS"
+    )
+    keep_published_days: float = Field(default=7.0, gt=0, validation_alias="TANDEM_OUTBOX_KEEP_DAYS")
