@@ -85,15 +85,6 @@ def _real_integer(value: Any) -> Any:
     raise ValueError("must be a whole number")
 
 
-def text(maximum: int, minimum: int = 1) -> Any:
-    """A trimmed, storable text of `minimum` to `maximum` characters, as an annotation."""
-    return Annotated[
-        str,
-        StringConstraints(strip_whitespace=True, min_length=minimum, max_length=maximum, strict=True),
-        AfterValidator(_storable),
-    ]
-
-
 Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$", strict=True)]
 """An opaque name given by a shop: letters, digits and `_ . : -`; never a person's name or mail."""
 Sku = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9_-]{0,39}$", strict=True)]
@@ -103,7 +94,10 @@ Minor = Annotated[int, BeforeValidator(_real_integer), Field(ge=0, le=99_999_999
 """An amount in the currency's smallest unit, such as cents."""
 Quantity = Annotated[int, BeforeValidator(_real_integer), Field(ge=1, le=999)]
 
-Text40, Text100, Text200, Text500 = text(40), text(100), text(200), text(500)
+_Trimmed = StringConstraints(strip_whitespace=True, min_length=1, strict=True)
+Text100 = Annotated[str, _Trimmed, StringConstraints(max_length=100), AfterValidator(_storable)]
+Text200 = Annotated[str, _Trimmed, StringConstraints(max_length=200), AfterValidator(_storable)]
+Text500 = Annotated[str, _Trimmed, StringConstraints(max_length=500), AfterValidator(_storable)]
 
 
 class Money(Message):
@@ -114,11 +108,11 @@ class Money(Message):
 class Address(Message):
     """Where a parcel goes. Personal: kept only in a service's own PII table."""
 
-    street: Text200  # type: ignore[valid-type]
-    city: Text100  # type: ignore[valid-type]
-    state: Text100  # type: ignore[valid-type]
+    street: Text200
+    city: Text100
+    state: Text100
     zip_code: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 -]{1,11}$", strict=True)]
-    country: Text40  # type: ignore[valid-type]
+    country: Text100
 
 
 class Line(Message):
@@ -150,7 +144,7 @@ _COMMANDS = UUID("6f1f7f0c-6d0a-5d3c-9c51-3a1f3f0f4c55")
 
 
 def order_id(now: datetime, token: int) -> str:
-    """`ORD-<epoch ms>-<9 × [A-Z0-9]>`; `token` is any number of at least 47 random bits."""
+    """`ORD-<epoch ms>-<9 of [A-Z0-9]>`; `token` is any number of at least 47 random bits."""
     characters: list[str] = []
     for _ in range(9):
         token, place = divmod(token, len(_ALPHABET))

@@ -1,0 +1,218 @@
+"""What the order service promises: its workflow, its messages, its public events and its names."""
+
+import re
+from abc import ABC, abstractmethod
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import WrapValidator
+from temporalio import workflow
+
+from contracts.envelope import CommandOutcome, Wish, none_if_malformed
+from contracts.values import ORDER_ID, Code, Line, Message, Outcome
+
+TASK_QUEUE = "order-processing"
+NAMESPACE = "orders"
+TOPIC = "orders.events.v1"
+SOURCE = "/orders"
+EVENT_TYPE_PREFIX = "tandem.order."
+
+_WORKFLOW_PREFIX = "order-workflow-"
+
+
+def workflow_id(order_id: str) -> str:
+    return f"{_WORKFLOW_PREFIX}{order_id}"
+
+
+def stream(order_id: str) -> str:
+    return f"order-{order_id}"
+
+
+def order_id_of(name: str) -> str:
+    """The order that an order id, a workflow id or a stream names. Raises ValueError for anything else."""
+    order_id = name.removeprefix(_WORKFLOW_PREFIX).removeprefix("order-")
+    if ORDER_ID.match(order_id) is None:
+        raise ValueError("not an order id: expected ORD-<13 digits>-<9 letters or digits>")
+    return order_id
+
+
+class Stage(StrEnum):
+    """How far the order itself has come."""
+
+    PENDING = "PENDING"
+    INVENTORY_RESERVED = "INVENTORY_RESERVED"
+    PAYMENT_PROCESSING = "PAYMENT_PROCESSING"
+    PAYMENT_CONFIRMED = "PAYMENT_CONFIRMED"
+    CONFIRMED = "CONFIRMED"
+    FULFILLMENT_STARTED = "FULFILLMENT_STARTED"
+    FULFILLMENT_IN_PROGRESS = "FULFILLMENT_IN_PROGRESS"
+    SHIPPED = "SHIPPED"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+    DELIVERED = "DELIVERED"
+    """Reserved for carrier events."""
+
+
+OVERLAYS = ("CANCEL_REQUESTED", "NEEDS_ATTENTION", "PAUSED")
+"""Shown as the status instead of the stage while they last, the first one wins."""
+
+
+class PaymentStatus(StrEnum):
+    NONE = "NONE"
+    AUTHORIZED = "AUTHORIZED"
+    CAPTURED = "CAPTURED"
+    VOIDED = "VOIDED"
+    REFUNDED = "REFUNDED"
+    """Reserved."""
+
+
+class FulfillmentCompleted(Message):
+    """The fulfillment ended, and its own compensation with it."""
+
+    n: int
+    outcome: Outcome
+    version: int
+    """The last version of the fulfillment's stream."""
+    code: Code | None = None
+
+
+class OrderStatusView(Message):
+    """The order as its own workflow last saw it."""
+
+    order_id: str
+    workflow_id: str
+    status: str
+    stage: Stage
+    payment_status: PaymentStatus
+    version: int
+    fulfillment_id: str | None = None
+
+
+class OrderProgressView(Message):
+    order_id: str
+    current_step: str
+    percent: int
+    steps_done: int
+    steps_total: int
+
+
+class OrderEventData(Message):
+    """The data of every public order event: the order after the fact, and the little the fact adds."""
+
+    order_id: str
+    workflow_id: str
+    status: str
+    stage: Stage
+    payment_status: PaymentStatus
+    total_minor: int
+    currency: str
+    customer_id: str
+    lines: tuple[Line, ...]
+    address_version: int
+    fulfillment_id: str | None = None
+    percent: int
+    code: Code | None = None
+    """Why, where the fact has a reason."""
+    command_id: str | None = None
+    """The wish it grants, where there is one."""
+
+
+FACTS = (
+    "OrderPlaced",
+    "StockHeld",
+    "StockRefused",
+    "PaymentAuthorizationRequested",
+    "PaymentAuthorized",
+    "PaymentDeclined",
+    "OrderConfirmed",
+    "FulfillmentRequested",
+    "FulfillmentStarted",
+    "FulfillmentHoldPlaced",
+    "FulfillmentHoldsReleased",
+    "FulfillmentInstructed",
+    "FulfillmentAnswered",
+    "FulfillmentCompleted",
+    "OrderShipped",
+    "CancelRequested",
+    "CaptureRequested",
+    "PaymentCaptured",
+    "CaptureRefused",
+    "VoidRequested",
+    "PaymentVoided",
+    "StockReleased",
+    "OrderCancelled",
+    "OrderFailed",
+    "ContactChanged",
+    "AddressChanged",
+    "InstructionsChanged",
+    "AttentionRaised",
+    "AttentionResolved",
+)
+"""Every kind of fact of an order stream; each appears on the topic as exactly one public event."""
+
+
+def event_type(fact: str, prefix: str = EVENT_TYPE_PREFIX) -> str:
+    """`OrderPlaced` is `tandem.order.order-placed.v1`."""
+    return f"{prefix}{re.sub(r'(?<!^)(?=[A-Z])', '-', fact).lower()}.v1"
+
+
+OrderSignal = Literal[
+    "cancelOrder",
+    "updateOrder",
+    "pauseOrderFulfillment",
+    "resumeOrderFulfillment",
+    "fulfillmentCompleted",
+    "commandOutcome",
+    "knock",
+]
+
+
+@workflow.defn(name="processOrderWorkflow")
+class OrderApi(ABC):
+    """The order's workflow as the other service and the REST door may use it."""
+
+    @workflow.run
+    @abstractmethod
+    async def run(self, order_id: str) -> Outcome: ...
+
+    @workflow.signal(name="cancelOrder")
+    @abstractmethod
+    def cancel(self, wish: Wish | None = None, *extra: Any) -> None: ...
+
+    @workflow.signal(name="updateOrder")
+    @abstractmethod
+    def update(self, wish: Wish | None = None, *extra: Any) -> None: ...
+
+    @workflow.signal(name="pauseOrderFulfillment")
+    @abstractmethod
+    def pause(self, wish: Wish | None = None, *extra: Any) -> None: ...
+
+    @workflow.signal(name="resumeOrderFulfillment")
+    @abstractmethod
+    def resume(self, wish: Wish | None = None, *extra: Any) -> None: ...
+
+    @workflow.signal(name="fulfillmentCompleted")
+    @abstractmethod
+    def fulfillment_completed(
+        self,
+        news: Annotated[FulfillmentCompleted | None, WrapValidator(none_if_malformed)] = None,
+        *extra: Any,
+    ) -> None: ...
+
+    @workflow.signal(name="commandOutcome")
+    @abstractmethod
+    def command_outcome(
+        self, news: Annotated[CommandOutcome | None, WrapValidator(none_if_malformed)] = None, *extra: Any
+    ) -> None: ...
+
+    @workflow.signal(name="knock")
+    @abstractmethod
+    def knock(self, *extra: Any) -> None: ...
+
+    @workflow.query(name="getOrderStatus")
+    @abstractmethod
+    def status(self) -> OrderStatusView: ...
+
+    @workflow.query(name="getOrderProgress")
+    @abstractmethod
+    def progress(self) -> OrderProgressView: ...
