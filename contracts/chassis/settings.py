@@ -1,7 +1,7 @@
 """What an operator may set, in blocks both services share.
 
 A block is read from `TANDEM_` variables when it is built; a service changes a default by subclassing the
-block, so that the environment still wins. Units are in the names, the reason or measurement is beside the number.
+block, so that the environment still wins. Units are in the names, reasons beside the numbers.
 """
 
 from pathlib import Path
@@ -78,13 +78,13 @@ class TemporalSettings(BaseSettings):
     codec_orders_keys: SecretStr = SecretStr("")
     """Key ring `<keyId>:<base64 of 32 bytes>[,<older>…]` of namespace `orders`; the first key encrypts."""
     codec_fulfillments_keys: SecretStr = SecretStr("")
-    """The same for namespace `fulfillments`. Workers and relays need the ring of each namespace they write to."""
+    """The same for namespace `fulfillments`. Whoever writes to a namespace needs its ring."""
     workflow_sandbox: bool = False
     """Sandboxed, a worker finishes a third fewer orders each second; tests run both ways."""
     tracing: Literal["plugin", "interceptor"] = "plugin"
     """`plugin` is Temporal's experimental OpenTelemetryPlugin, `interceptor` its stable predecessor."""
     workflow_slots: int = Field(default=100, ge=2)
-    """Workflow tasks at a time. Fixed: the resource-based tuner was 2 to 5 times slower here and hung once."""
+    """Workflow tasks at a time. Fixed: the resource-based tuner was 2 to 5 times slower, and hung once."""
     activity_slots: int = Field(default=100, ge=1)
     local_activity_slots: int = Field(default=100, ge=1)
     workflow_cache: int = Field(default=2000, ge=0)
