@@ -4,6 +4,7 @@ TandemError
 ├── Refused       the domain said no; asking again will not help
 ├── Invalid       the question itself is wrong; the caller must change it
 ├── NotFound      nothing of that name was ever recorded
+├── Unsendable    the broker will never take this record; set aside for a person
 ├── Conflict      someone wrote first; decided again at once
 └── Unavailable   the other side does not answer; retried with back-off
 """
@@ -48,6 +49,10 @@ class NotFound(TandemError):
     """Nothing of that name was ever recorded."""
 
     code = Code.NOT_FOUND
+
+
+class Unsendable(TandemError):
+    """The broker will never take this record, such as one that is too large."""
 
 
 class Conflict(TandemError):

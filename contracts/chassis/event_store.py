@@ -1,0 +1,238 @@
+"""The event store, and the journal: the one transaction in which a service changes.
+
+A stream is the only truth about its order or fulfillment. Whoever changes it loads it, lets a pure decision
+answer with facts, and stores them with everything that must follow from them (projection, outbox rows, a
+knock) in one transaction. Two writers of one stream meet in `unique (stream, version)`: the second one reloads
+and decides again.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Generic, TypeVar
+from uuid import UUID
+
+import psycopg
+from psycopg.types.json import Jsonb
+from pydantic import BaseModel, ConfigDict
+from uuid_utils.compat import uuid7
+
+from contracts.chassis.errors import Conflict
+from contracts.chassis.postgres import Connection, Database
+from contracts.chassis.telemetry import current_traceparent
+
+ATTEMPTS = 8
+"""Decisions taken again after a conflict; with eight writers of one stream the last one needs about six."""
+
+
+class Fact(BaseModel):
+    """What happened: past tense, holding only what was learnt. Id, version and time live in the envelope."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: ClassVar[int] = 1
+
+
+F = TypeVar("F", bound=Fact)
+S = TypeVar("S")
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Who wanted the change and by which command."""
+
+    actor: str
+    command_id: str | None = None
+    causation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Generic[F]):
+    """A fact as it is stored."""
+
+    stream: str
+    version: int
+    event_id: UUID
+    fact: F
+    actor: str
+    command_id: str | None
+    causation_id: str | None
+    traceparent: str | None
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[S, F]):
+    """A stream after a decision; `recorded` is empty when the decision had nothing to add."""
+
+    stream: str
+    before: S | None
+    state: S
+    version: int
+    recorded: Sequence[Recorded[F]]
+
+
+Decision = Callable[[Connection, S | None], Awaitable[Sequence[F]]]
+"""Reads the state of the stream (None: nothing was ever recorded) and answers with facts, or raises Refused."""
+
+
+class EventStore(Generic[F]):
+    """Facts of many streams in one table, gapless within each stream."""
+
+    def __init__(
+        self, facts: Iterable[type[F]], upcasters: Mapping[tuple[str, int], Upcaster] | None = None
+    ) -> None:
+        self._facts = {fact.__name__: fact for fact in facts}
+        self._upcasters = upcasters or {}
+
+    async def load(self, connection: Connection, stream: str, after: int = 0) -> list[Recorded[F]]:
+        """Facts of one stream, oldest first, from version `after + 1` on, without gaps."""
+        rows = await (
+            await connection.execute(
+                """
+                select stream, version, event_id, type, schema_version, data, meta, recorded_at
+                from events
+                where stream = %s and version > %s
+                order by version
+                """,
+                (stream, after),
+            )
+        ).fetchall()
+        return [self._read(row) for row in rows]
+
+    async def append(
+        self, connection: Connection, stream: str, expected_version: int, facts: Sequence[F], cause: Cause
+    ) -> list[Recorded[F]]:
+        """The facts are stored as versions `expected_version + 1` on. Raises Conflict when someone wrote first."""
+        now, traceparent = datetime.now(UTC), current_traceparent()
+        recorded = [
+            Recorded(
+                stream, version, uuid7(), fact,
+                cause.actor, cause.command_id, cause.causation_id, traceparent, now,
+            )
+            for version, fact in enumerate(facts, start=expected_version + 1)
+        ]  # fmt: skip
+        try:
+            async with connection.cursor() as cursor:
+                await cursor.executemany(
+                    """
+                    insert into events (stream, version, event_id, type, schema_version, data, meta, recorded_at)
+                    values (%s, %s, %s, %s, %s, %s, %s, %s)
+                    """,
+                    [_row(each) for each in recorded],
+                )
+        except psycopg.errors.UniqueViolation as error:
+            raise Conflict(f"{stream} already has version {expected_version + 1}") from error
+        return recorded
+
+    def _read(self, row: Mapping[str, Any]) -> Recorded[F]:
+        name, data, schema_version = row["type"], row["data"], row["schema_version"]
+        while upcast := self._upcasters.get((name, schema_version)):
+            data, schema_version = upcast(data), schema_version + 1
+        meta = row["meta"]
+        return Recorded(
+            row["stream"],
+            row["version"],
+            row["event_id"],
+            self._facts[name].model_validate(data),
+            meta["actor"],
+            meta.get("commandId"),
+            meta.get("causationId"),
+            meta.get("traceparent"),
+            row["recorded_at"],
+        )
+
+
+def _row(recorded: Recorded[Any]) -> tuple[Any, ...]:
+    meta = {
+        "actor": recorded.actor,
+        "commandId": recorded.command_id,
+        "causationId": recorded.causation_id,
+        "traceparent": recorded.traceparent,
+    }
+    fact = recorded.fact
+    return (
+        recorded.stream,
+        recorded.version,
+        recorded.event_id,
+        type(fact).__name__,
+        fact.schema_version,
+        Jsonb(fact.model_dump(mode="json")),
+        Jsonb({name: value for name, value in meta.items() if value is not None}),
+        recorded.recorded_at,
+    )
+
+
+class Journal(Generic[S, F]):
+    """One transaction for one change of one stream."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: EventStore[F],
+        *,
+        evolve: Callable[[S | None, F], S],
+        follow: Callable[[Connection, Change[S, F]], Awaitable[None]],
+    ) -> None:
+        self.database = database
+        self._store = store
+        self._evolve = evolve
+        self._follow = follow
+        """Writes what must follow from new facts in the same transaction: projection, outbox rows, receipts."""
+
+    async def read(self, stream: str) -> Change[S, F] | None:
+        """The stream as it is now, with its facts; None when nothing was ever recorded."""
+        async with self.database.connection() as connection:
+            return await self._load(connection, stream)
+
+    async def change(self, stream: str, cause: Cause, decide: Decision[S, F]) -> Change[S, F]:
+        """The decision's facts are stored with all that follows from them.
+
+        Raises Refused when the decision does, and Conflict when others wrote first too many times."""
+        return await self.retrying(lambda connection: self.change_in(connection, stream, cause, decide))
+
+    async def retrying(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """The work's result from a transaction of its own; a conflict runs it again on newer state."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self.database.transaction() as connection:
+                    result = await work(connection)
+            except Conflict:
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                self.database.ring("outbox")
+                return result
+        raise AssertionError("unreachable")
+
+    async def change_in(
+        self, connection: Connection, stream: str, cause: Cause, decide: Decision[S, F]
+    ) -> Change[S, F]:
+        """The same inside a transaction of the caller's, who runs it again on Conflict."""
+        loaded = await self._load(connection, stream)
+        before = loaded.state if loaded else None
+        version = loaded.version if loaded else 0
+        facts = await decide(connection, before)
+        state = before
+        for fact in facts:
+            state = self._evolve(state, fact)
+        if state is None:
+            raise AssertionError(f"a decision left {stream} empty")
+        if not facts:
+            return Change(stream, before, state, version, [])
+        recorded = await self._store.append(connection, stream, version, facts, cause)
+        change = Change(stream, before, state, version + len(facts), recorded)
+        await self._follow(connection, change)
+        return change
+
+    async def _load(self, connection: Connection, stream: str) -> Change[S, F] | None:
+        recorded = await self._store.load(connection, stream)
+        state: S | None = None
+        for each in recorded:
+            state = self._evolve(state, each.fact)
+        return None if state is None else Change(stream, None, state, recorded[-1].version, recorded)
+
+
+T = TypeVar("T")

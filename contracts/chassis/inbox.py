@@ -1,0 +1,145 @@
+"""The inbox: each event has its effect once, in the order of its stream, or is parked where a person finds it.
+
+The mark and the effect are one transaction. A batch is applied whole when it can be; otherwise record by record,
+and one that keeps failing is parked together with every later record of its order, while other orders flow on.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import LiteralString
+
+import structlog
+from psycopg.types.json import Jsonb
+
+from contracts.chassis.errors import Unavailable
+from contracts.chassis.kafka import IncomingRecord, record_span
+from contracts.chassis.postgres import Connection, Database
+from contracts.envelope import Event, from_record
+
+log = structlog.get_logger()
+
+RETRY_PAUSES = (0.1, 0.5, 2.0)
+"""Seconds before each further try of a record that failed."""
+
+Effect = Callable[[Connection, Event], Awaitable[None]]
+
+_MARK: LiteralString = """
+    insert into inbox (consumer, event_id, stream, sequence)
+    values (%(consumer)s, %(event_id)s, %(stream)s, %(sequence)s)
+    on conflict do nothing
+    """
+
+
+class Poison(Exception):
+    """The record can have no effect: it does not parse, or its place is taken by another event."""
+
+
+class Inbox:
+    """One consumer's memory of what it has applied."""
+
+    def __init__(self, database: Database, consumer: str, effect: Effect) -> None:
+        self._database = database
+        self._consumer = consumer
+        self._effect = effect
+
+    async def apply(self, records: Sequence[IncomingRecord]) -> None:
+        """Every record has had its effect once, or is parked. Raises Unavailable when the database is away."""
+        try:
+            async with self._database.transaction() as connection:
+                parked = await self._parked_orders(connection, records)
+                if any(_order_of(record) in parked for record in records):
+                    raise Poison("an order of this batch is parked")
+                for record in records:
+                    with record_span(record):
+                        await self._apply(connection, record)
+        except Unavailable:
+            raise
+        except Exception:
+            for record in records:
+                with record_span(record):
+                    await self._apply_or_park(record)
+
+    async def _apply(self, connection: Connection, record: IncomingRecord) -> None:
+        try:
+            event = from_record(record.raw_headers, record.value, record.key)
+        except ValueError as error:
+            raise Poison("not an event of ours") from error
+        marked = await connection.execute(
+            _MARK,
+            {
+                "consumer": self._consumer,
+                "event_id": event.id,
+                "stream": event.subject,
+                "sequence": event.sequence,
+            },
+        )
+        if marked.rowcount == 1:
+            await self._effect(connection, event)
+        elif not await self._is_known(connection, event):
+            raise Poison("another event has this place in the stream")
+
+    async def _is_known(self, connection: Connection, event: Event) -> bool:
+        found = await connection.execute(
+            "select 1 from inbox where consumer = %s and event_id = %s", (self._consumer, event.id)
+        )
+        return await found.fetchone() is not None
+
+    async def _apply_or_park(self, record: IncomingRecord) -> None:
+        for pause in (*RETRY_PAUSES, None):
+            try:
+                async with self._database.transaction() as connection:
+                    if _order_of(record) in await self._parked_orders(connection, [record]):
+                        await self._park(connection, record, "an earlier record of this order is parked")
+                        return
+                    await self._apply(connection, record)
+                    return
+            except Unavailable:
+                raise
+            except Exception as error:
+                if pause is None or isinstance(error, Poison):
+                    await self._set_aside(record, error)
+                    return
+                await asyncio.sleep(pause)
+
+    async def _set_aside(self, record: IncomingRecord, error: Exception) -> None:
+        log.error("record parked", order_id=_order_of(record), reason=type(error).__name__)
+        async with self._database.transaction() as connection:
+            await self._park(
+                connection, record, str(error) if isinstance(error, Poison) else type(error).__name__
+            )
+
+    async def _park(self, connection: Connection, record: IncomingRecord, reason: str) -> None:
+        await connection.execute(
+            """
+            insert into parked (consumer, topic, partition, record_offset, order_id, headers, body, reason)
+            values (%s, %s, %s, %s, %s, %s, %s, %s)
+            on conflict (consumer, topic, partition, record_offset) do nothing
+            """,
+            (
+                self._consumer,
+                record.topic,
+                record.partition,
+                record.offset,
+                _order_of(record),
+                Jsonb(record.headers),
+                record.value,
+                reason,
+            ),
+        )
+
+    async def _parked_orders(self, connection: Connection, records: Sequence[IncomingRecord]) -> set[str]:
+        orders = list({_order_of(record) for record in records})
+        rows = await connection.execute(
+            "select distinct order_id from parked where consumer = %s and order_id = any(%s)",
+            (self._consumer, orders),
+        )
+        return {row["order_id"] for row in await rows.fetchall()}
+
+
+def _order_of(record: IncomingRecord) -> str:
+    """The record's key; a record without one is an order of its own."""
+    return (
+        record.key.decode(errors="replace")
+        if record.key
+        else f"{record.topic}/{record.partition}/{record.offset}"
+    )

@@ -1,0 +1,147 @@
+"""Knocks: starts and signals for our own workflow, written with the facts and delivered by a relay.
+
+A knock carries no decision; who is knocked re-reads its stream. So the order of knocks does not matter, a lost
+lease may deliver one twice, and SKIP LOCKED is right here.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import LiteralString
+
+import structlog
+
+from contracts.chassis.errors import TandemError
+from contracts.chassis.outbox import wait
+from contracts.chassis.postgres import Connection, Database
+from contracts.chassis.settings import RelaySettings
+from contracts.chassis.telemetry import attached, current_traceparent
+
+log = structlog.get_logger()
+
+CHANNEL: LiteralString = "knocks"
+CLAIM = timedelta(seconds=15)
+"""A claimed knock whose relay died is delivered by another one after this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """A signal to one workflow, which is started when it does not run."""
+
+    workflow_id: str
+    signal: str = "knock"
+    command_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DueKnock(Knock):
+    id: int = 0
+    attempts: int = 0
+    traceparent: str | None = None
+
+
+Deliver = Callable[[DueKnock], Awaitable[None]]
+"""Returns when the workflow has the signal or will never need it; raises when it should be tried again."""
+
+
+async def add(connection: Connection, knock: Knock) -> None:
+    """The knock is delivered after this transaction committed."""
+    await connection.execute(
+        """
+        insert into knocks (workflow_id, signal, command_id, traceparent)
+        values (%s, %s, %s, %s)
+        """,
+        (knock.workflow_id, knock.signal, knock.command_id, current_traceparent()),
+    )
+
+
+class KnockRelay:
+    """Delivers one database's knocks; any number of relays share the work."""
+
+    def __init__(
+        self,
+        database: Database,
+        deliver: Deliver,
+        settings: RelaySettings,
+        progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._database = database
+        self._deliver = deliver
+        self._settings = settings
+        self._progress = progress
+
+    async def run(self, wake: asyncio.Event) -> None:
+        """Delivers until cancelled; looks again at each wake and after a poll interval."""
+        while True:
+            wake.clear()
+            try:
+                claimed = await self.turn()
+            except TandemError as error:
+                log.warning("knock relay waits", reason=type(error).__name__)
+                claimed = 0
+                await asyncio.sleep(self._settings.backoff_seconds)
+            self._progress()
+            if claimed == 0:
+                await wait(wake, await self._until_next())
+
+    async def turn(self) -> int:
+        """One look; the number of knocks that were claimed and tried."""
+        due = await self._claim()
+        await asyncio.gather(*(self._try(knock) for knock in due))
+        return len(due)
+
+    async def _until_next(self) -> float:
+        row = await self._database.fetch_one(
+            "select extract(epoch from min(due_at) - clock_timestamp())::float as seconds from knocks"
+        )
+        seconds = row["seconds"] if row else None
+        if seconds is None:
+            return self._settings.poll_seconds
+        return min(max(seconds, 0.05), self._settings.poll_seconds)
+
+    async def _claim(self) -> list[DueKnock]:
+        rows = await self._database.fetch(
+            """
+            update knocks
+            set attempts = attempts + 1,
+                due_at = clock_timestamp() + %(claim)s
+            where id in (
+                select id
+                from knocks
+                where due_at <= clock_timestamp()
+                order by id
+                limit %(limit)s
+                for update skip locked
+            )
+            returning id, workflow_id, signal, command_id, attempts, traceparent
+            """,
+            claim=CLAIM,
+            limit=self._settings.knock_batch_size,
+        )
+        return [DueKnock(**row) for row in rows]
+
+    async def _try(self, knock: DueKnock) -> None:
+        try:
+            with attached(knock.traceparent):
+                await self._deliver(knock)
+        except Exception as error:
+            log.warning("knock not delivered", workflow_id=knock.workflow_id, reason=type(error).__name__)
+            await self._set_back(knock, error)
+        else:
+            await self._database.execute("delete from knocks where id = %(id)s", id=knock.id)
+
+    async def _set_back(self, knock: DueKnock, error: Exception) -> None:
+        pause = min(
+            self._settings.backoff_seconds * 2 ** min(knock.attempts, 16), self._settings.max_backoff_seconds
+        )
+        await self._database.execute(
+            """
+            update knocks
+            set due_at = clock_timestamp() + %(pause)s, last_error = %(error)s
+            where id = %(id)s
+            """,
+            id=knock.id,
+            pause=timedelta(seconds=pause),
+            error=type(error).__name__,
+        )

@@ -1,0 +1,119 @@
+-- The tables of one service that the chassis owns; the service's own tables follow in its own revisions.
+
+create table events (
+    position bigint generated always as identity primary key,
+    stream text not null,
+    version integer not null check (version > 0),
+    event_id uuid not null unique,
+    type text not null,
+    schema_version smallint not null,
+    data jsonb not null,
+    meta jsonb not null,
+    transaction_id xid8 not null default pg_current_xact_id(),
+    recorded_at timestamptz not null,
+    unique (stream, version)
+);
+
+create function facts_are_final() returns trigger language plpgsql as $$
+begin
+    raise exception 'events are never changed or deleted';
+end
+$$;
+create trigger facts_are_final before update or delete on events
+    for each row execute function facts_are_final();
+
+create table receipts (
+    command_id text primary key,
+    name text not null,
+    stream text not null,
+    actor text not null,
+    request_hash text not null,
+    status text not null default 'RECEIVED'
+        check (status in ('RECEIVED', 'ACCEPTED', 'REJECTED', 'EFFECTIVE', 'SUPERSEDED')),
+    code text,
+    detail text,
+    cut_off text,
+    first_version integer,
+    last_version integer,
+    answer jsonb,
+    received_at timestamptz not null default now(),
+    answered_at timestamptz,
+    effective_at timestamptz
+);
+create index receipts_open on receipts (stream) where status in ('RECEIVED', 'ACCEPTED');
+
+create table outbox (
+    id bigint generated always as identity primary key,
+    bucket smallint not null,
+    key text not null,
+    topic text not null,
+    headers jsonb not null,
+    body bytea not null,
+    created_at timestamptz not null default clock_timestamp(),
+    attempts integer not null default 0,
+    next_attempt_at timestamptz not null default clock_timestamp(),
+    last_error text,
+    published_at timestamptz,
+    parked_at timestamptz
+);
+create index outbox_unpublished on outbox (id) where published_at is null;
+create index outbox_waiting on outbox (key, id) where published_at is null;
+create index outbox_published on outbox (published_at) where published_at is not null;
+alter table outbox set (autovacuum_vacuum_scale_factor = 0.02, fillfactor = 80);
+
+create table outbox_leases (
+    bucket smallint primary key,
+    owner text,
+    fence bigint not null default 0,
+    expires_at timestamptz not null default '-infinity'
+);
+insert into outbox_leases (bucket) select generate_series(0, 15);
+create table outbox_relays (owner text primary key, seen_at timestamptz not null);
+create table outbox_cluster (only boolean primary key check (only), cluster_id text not null);
+
+create table knocks (
+    id bigint generated always as identity primary key,
+    workflow_id text not null,
+    signal text not null,
+    command_id text,
+    traceparent text,
+    created_at timestamptz not null default clock_timestamp(),
+    due_at timestamptz not null default clock_timestamp(),
+    attempts integer not null default 0,
+    last_error text
+);
+create index knocks_due on knocks (due_at);
+
+create table inbox (
+    consumer text not null,
+    event_id uuid not null,
+    stream text not null,
+    sequence integer not null,
+    applied_at timestamptz not null default now(),
+    primary key (consumer, event_id),
+    unique (consumer, stream, sequence)
+);
+
+create table parked (
+    id bigint generated always as identity primary key,
+    consumer text not null,
+    topic text not null,
+    partition integer not null,
+    record_offset bigint not null,
+    order_id text not null,
+    headers jsonb not null,
+    body bytea not null,
+    reason text not null,
+    parked_at timestamptz not null default now(),
+    unique (consumer, topic, partition, record_offset)
+);
+create index parked_orders on parked (consumer, order_id);
+
+create table pii (
+    ref text not null,
+    kind text not null,
+    version integer not null,
+    content jsonb not null,
+    kept_at timestamptz not null default now(),
+    primary key (ref, kind, version)
+);

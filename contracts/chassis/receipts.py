@@ -1,0 +1,214 @@
+"""Receipts: what became of each wish, stored once and answered for ever.
+
+A receipt's row is claimed in the transaction that grants the wish, so a concurrent twin of the same command
+waits on the row's unique key and then finds the answer.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Generic, LiteralString, TypeVar
+
+from psycopg.types.json import Jsonb
+from pydantic import BaseModel
+
+from contracts.chassis.errors import Invalid, Refused
+from contracts.chassis.event_store import Cause, Change, Decision, Fact, Journal
+from contracts.chassis.postgres import Connection, Row
+from contracts.envelope import Receipt, ReceiptStatus
+from contracts.values import Code
+
+S = TypeVar("S")
+F = TypeVar("F", bound=Fact)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A wish on its way to a decision."""
+
+    command_id: str
+    name: str
+    stream: str
+    actor: str
+    request_hash: str
+
+    @property
+    def cause(self) -> Cause:
+        return Cause(self.actor, self.command_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted(Generic[S]):
+    """The receipt, and the state it was given on; `replayed` when the command had been answered before."""
+
+    receipt: Receipt
+    answer: dict[str, Any] | None
+    replayed: bool
+    state: S | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """A later step of a receipt: the other side answered, or the wish took effect."""
+
+    command_id: str
+    status: ReceiptStatus
+    code: Code | None = None
+    detail: str | None = None
+    cut_off: str | None = None
+    version: int | None = None
+
+
+def request_hash(*parts: BaseModel | str | None) -> str:
+    """The same for two requests that ask for the same, whatever the order of their fields."""
+    plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
+    return sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+async def grant(
+    journal: Journal[S, F],
+    command: Command,
+    decide: Decision[S, F],
+    *,
+    status_of: Callable[[Change[S, F]], ReceiptStatus],
+    answer_of: Callable[[Change[S, F]], dict[str, Any]] | None = None,
+    granted: Callable[[Connection, Change[S, F]], Awaitable[None]] | None = None,
+) -> Granted[S]:
+    """The wish is decided and its receipt stored, both in one transaction; a known command gets its stored answer.
+
+    `granted` writes what else must follow, such as a knock. Raises Invalid(KEY_REUSED) when the same key came with
+    another request."""
+
+    async def work(connection: Connection) -> Granted[S]:
+        known = await _claim(connection, command)
+        if known is not None:
+            if known["request_hash"] != command.request_hash:
+                raise Invalid(
+                    "this Idempotency-Key was used for a different request; send a new key",
+                    code=Code.KEY_REUSED,
+                )
+            return Granted(receipt_of(known), known["answer"], True, None, 0)
+        try:
+            # A savepoint: what a refused decision wrote before it said no is undone, the refusal is kept.
+            async with connection.transaction():
+                change = await journal.change_in(connection, command.stream, command.cause, decide)
+        except Refused as refusal:
+            receipt = Receipt(
+                command_id=command.command_id,
+                status="REJECTED",
+                code=refusal.code,
+                detail=refusal.detail,
+                cut_off=refusal.cut_off,
+            )
+            await _answer(connection, receipt, None)
+            return Granted(receipt, None, False, None, 0)
+        if granted is not None:
+            await granted(connection, change)
+        receipt = Receipt(
+            command_id=command.command_id,
+            status=status_of(change),
+            first_version=change.recorded[0].version if change.recorded else None,
+            last_version=change.recorded[-1].version if change.recorded else None,
+        )
+        answer = answer_of(change) if answer_of else None
+        await _answer(connection, receipt, answer)
+        return Granted(receipt, answer, False, change.state, change.version)
+
+    return await journal.retrying(work)
+
+
+async def refuse(connection: Connection, command: Command, code: Code, detail: str) -> Receipt:
+    """The wish has a rejected receipt without any decision; a known command keeps the one it has."""
+    known = await _claim(connection, command)
+    if known is not None:
+        return receipt_of(known)
+    receipt = Receipt(command_id=command.command_id, status="REJECTED", code=code, detail=detail)
+    await _answer(connection, receipt, None)
+    return receipt
+
+
+async def advance(connection: Connection, steps: Sequence[Advance]) -> None:
+    """Each receipt moves forward; one that is already final stays as it is."""
+    for step in steps:
+        await connection.execute(
+            """
+            update receipts
+            set status = %(status)s,
+                code = coalesce(%(code)s, code),
+                detail = coalesce(%(detail)s, detail),
+                cut_off = coalesce(%(cut_off)s, cut_off),
+                last_version = coalesce(%(version)s, last_version),
+                answered_at = coalesce(answered_at, now()),
+                effective_at = case when %(status)s = 'EFFECTIVE' then now() else effective_at end
+            where command_id = %(command_id)s
+              and status in ('RECEIVED', 'ACCEPTED')
+            """,
+            {
+                "status": step.status,
+                "code": step.code,
+                "detail": step.detail,
+                "cut_off": step.cut_off,
+                "version": step.version,
+                "command_id": step.command_id,
+            },
+        )
+
+
+FIND: LiteralString = "select * from receipts where command_id = %(command_id)s"
+
+
+def receipt_of(row: Row) -> Receipt:
+    return Receipt(
+        command_id=row["command_id"],
+        status=row["status"],
+        code=row["code"],
+        detail=row["detail"],
+        cut_off=row["cut_off"],
+        first_version=row["first_version"],
+        last_version=row["last_version"],
+    )
+
+
+async def _claim(connection: Connection, command: Command) -> Row | None:
+    """None when the command is new and now ours; otherwise its row. Waits for a twin that is being decided."""
+    inserted = await connection.execute(
+        """
+        insert into receipts (command_id, name, stream, actor, request_hash)
+        values (%s, %s, %s, %s, %s)
+        on conflict (command_id) do nothing
+        """,
+        (command.command_id, command.name, command.stream, command.actor, command.request_hash),
+    )
+    if inserted.rowcount == 1:
+        return None
+    return await (await connection.execute(FIND, {"command_id": command.command_id})).fetchone()
+
+
+async def _answer(connection: Connection, receipt: Receipt, answer: dict[str, Any] | None) -> None:
+    await connection.execute(
+        """
+        update receipts
+        set status = %(status)s,
+            code = %(code)s,
+            detail = %(detail)s,
+            cut_off = %(cut_off)s,
+            first_version = %(first)s,
+            last_version = %(last)s,
+            answer = %(answer)s,
+            answered_at = case when %(status)s <> 'RECEIVED' then now() end,
+            effective_at = case when %(status)s = 'EFFECTIVE' then now() end
+        where command_id = %(command_id)s
+        """,
+        {
+            "status": receipt.status,
+            "code": receipt.code,
+            "detail": receipt.detail,
+            "cut_off": receipt.cut_off,
+            "first": receipt.first_version,
+            "last": receipt.last_version,
+            "answer": Jsonb(answer) if answer is not None else None,
+            "command_id": receipt.command_id,
+        },
+    )
