@@ -1,0 +1,1 @@
+"""The payment and the carrier provider, simulated over HTTP, with true ledgers and scripted misbehaviour."""
