@@ -19,12 +19,7 @@ def main() -> int:
     try:
         serve(arguments.host, arguments.port, arguments.state)
     except OSError as error:
-        reason = error.strerror or "not possible"
-        print(
-            f"provider sandbox: {arguments.host}:{arguments.port}, {arguments.state}: {reason}."
-            " Choose another --port or --state.",
-            file=sys.stderr,
-        )
+        print(f"provider sandbox: {error}. Choose another --port or --state.", file=sys.stderr)
         return 1
     except sqlite3.Error as error:
         print(

@@ -51,7 +51,8 @@ class Carrier:
                 Route("/labels/{reference}/void", self.void, methods=["POST"]),
                 Route("/hand-overs", self.hand_over, methods=["POST"]),
                 Route("/operations/{key:path}", door.operation, methods=["GET"]),
-            ]
+            ],
+            redirect_slashes=False,
         )
 
     async def label(self, request: Request) -> Response:

@@ -47,7 +47,8 @@ class Payments:
                 Route("/authorizations/{reference}/capture", self.capture, methods=["POST"]),
                 Route("/authorizations/{reference}/void", self.void, methods=["POST"]),
                 Route("/operations/{key:path}", door.operation, methods=["GET"]),
-            ]
+            ],
+            redirect_slashes=False,
         )
 
     async def authorize(self, request: Request) -> Response:

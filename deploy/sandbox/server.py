@@ -13,6 +13,8 @@ from deploy.sandbox.app import Sandbox
 from deploy.sandbox.door import CUT
 
 _GRACE_SECONDS = 2
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep an idle connection (httpx: 5), else a call now and then meets a closing one."""
 
 
 class CuttableProtocol(HttpToolsProtocol):
@@ -49,6 +51,7 @@ def serve(host: str, port: int, state: Path) -> None:
         access_log=False,
         server_header=False,
         headers=[("Tandem-Simulated", "true")],
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     # uvicorn gives the signal back once it has stopped; what follows must still run, and the exit be 0.
