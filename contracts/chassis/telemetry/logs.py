@@ -95,7 +95,9 @@ def describe(error: BaseException) -> str:
 
 
 def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}({error.code})" if isinstance(error, TandemError) else type(error).__name__
+    """A type, with the code of an error of ours or of the ApplicationError it was translated to."""
+    code = error.code if isinstance(error, TandemError) else getattr(error, "type", None)
+    return f"{type(error).__name__}({code})" if isinstance(code, str) else type(error).__name__
 
 
 def _place(error: BaseException) -> str | None:

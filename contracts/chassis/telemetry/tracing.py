@@ -84,17 +84,23 @@ def configure_tracing(
     """This process makes spans; the function returned exports what is left and stops recording.
 
     OpenTelemetry takes one provider per process, so a second call (tests) keeps the first one's resource."""
-    # The instrumentations still default to names from before the stable conventions.
-    os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
-    propagate.set_global_textmap(_PROPAGATOR)  # no baggage: a caller's words would travel into histories
-    if not hasattr(trace.get_tracer_provider(), "add_span_processor"):
-        resource = Resource({"service.name": service, "service.namespace": "tandem", "tandem.role": role})
-        trace.set_tracer_provider(create_tracer_provider(sampler=_switch, resource=resource))
+    ensure_provider(service, role)
     target = exporter or _exporter(settings)
     if target is None:
         return lambda: None
     _instrument(settings)
     return _record(_Stripped(target), settings)
+
+
+def ensure_provider(service: str = "tandem", role: str = "") -> None:
+    """OpenTelemetry has our provider, which records nothing until an exporter is there."""
+    if hasattr(trace.get_tracer_provider(), "add_span_processor"):
+        return
+    # The instrumentations still default to names from before the stable conventions.
+    os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
+    propagate.set_global_textmap(_PROPAGATOR)  # no baggage: a caller's words would travel into histories
+    resource = Resource({"service.name": service, "service.namespace": "tandem", "tandem.role": role})
+    trace.set_tracer_provider(create_tracer_provider(sampler=_switch, resource=resource))
 
 
 def _exporter(settings: TelemetrySettings) -> SpanExporter | None:

@@ -1,0 +1,21 @@
+"""Temporal as both services use it: encrypted, traced, one table of policies, one translation of errors."""
+
+from contracts.chassis.temporal.activities import Policy, start_outside, stored
+from contracts.chassis.temporal.codec import BARE_PAYLOADS, KeyRing, PayloadCodec, codec_server
+from contracts.chassis.temporal.translation import refusal
+from contracts.chassis.temporal.wiring import connect, key_ring, plugin, worker
+
+__all__ = [
+    "BARE_PAYLOADS",
+    "KeyRing",
+    "PayloadCodec",
+    "Policy",
+    "codec_server",
+    "connect",
+    "key_ring",
+    "plugin",
+    "refusal",
+    "start_outside",
+    "stored",
+    "worker",
+]
