@@ -1,4 +1,4 @@
-"""The embedded Kafka broker: a process that writes down where it stands, since the kernel chooses its port."""
+"""The embedded Kafka broker as a process; the kernel chooses its port, so it writes down where it stands."""
 
 import json
 import sys

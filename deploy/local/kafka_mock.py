@@ -1,7 +1,7 @@
 """`python -m deploy.local.kafka_mock`: a Kafka broker in memory, librdkafka's mock cluster.
 
-It speaks the real protocol (keyed records, consumer groups), keeps nothing after it stops and gives every topic
-four partitions.
+It speaks the real protocol (keyed records, consumer groups), keeps nothing after it stops and
+gives every topic four partitions.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Becomes another program that dies with its parent and, where asked, runs as an unprivileged user.
 
-It is run as a script, `python -I -S launch.py OPTIONS -- COMMAND`, between fork and exec of every child, since
+It is run as a script, `python -I -S launch.py OPTIONS -- COMMAND`, between fork and exec of every child, as
 doing this in `preexec_fn` of a process with threads may deadlock. PostgreSQL refuses to run as root; the one
 capability that is kept lets it enter folders such as `/root` without anybody changing their modes.
 """

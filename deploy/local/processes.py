@@ -46,9 +46,9 @@ def sandbox_plan(folder: Path, port: int, log: Path) -> Plan:
     return _python("sandbox", arguments, port, log=log, prepare=lambda: state.mkdir(exist_ok=True))
 
 
-def codec_plan(port: int, ui: str, log: Path, environment: Callable[[], Mapping[str, str]]) -> Plan:
-    """How the decoder for Temporal's UI, which stands at `ui`, is run."""
-    arguments = ["deploy.local.codec", "--port", str(port), "--ui", ui]
+def codec_plan(port: int, log: Path, environment: Callable[[], Mapping[str, str]]) -> Plan:
+    """How the decoder for Temporal's UI is run."""
+    arguments = ["deploy.local.codec", "--port", str(port)]
     return _python("codec", arguments, port, log=log, environment=environment)
 
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from deploy.local import external, kafka, postgres, processes, temporal
+from deploy.local import external, kafka, kafka_apache, postgres, processes, temporal
 from deploy.local.child import Child, Notice, Plan, StartError, tail
 from deploy.local.ports import Ports
 from deploy.local.processes import DATABASE, ROLES, SERVICES, USES_KAFKA, Role, Service
@@ -192,13 +192,12 @@ class Stack:
             yield temporal.plan(folder, ports, self._log("temporal"), ui=self._ui)
         if self._has("kafka") and self._kafka == "embedded":
             yield kafka.plan(folder, self._log("kafka"))
+        if self._has("kafka") and self._kafka == "apache":
+            yield kafka_apache.plan(folder, ports, self._log("kafka"), self._notice)
         if self._has("sandbox"):
             yield processes.sandbox_plan(folder, ports["sandbox"], self._log("sandbox"))
         if self._ui:
-            ui = f"http://127.0.0.1:{ports['temporal-ui']}"
-            yield processes.codec_plan(
-                ports["codec"], ui, self._log("codec"), lambda: {**os.environ, **self.state.key_rings()}
-            )
+            yield processes.codec_plan(ports["codec"], self._log("codec"), self._codec_environment)
 
     def _service_plans(self) -> Iterable[Plan]:
         for service in SERVICES:
@@ -210,6 +209,9 @@ class Stack:
 
     def _environment_of(self, service: Service, role: Role) -> Callable[[], dict[str, str]]:
         return lambda: self.environment(service, role)
+
+    def _codec_environment(self) -> dict[str, str]:
+        return {**os.environ, **self.state.key_rings()}
 
     def _start_layer(self, plans: Iterable[Plan]) -> None:
         layer = [Child(plan, restart=self._restart, notice=self._notice) for plan in plans]

@@ -69,7 +69,7 @@ class State:
         return None
 
     def key_rings(self) -> dict[str, str]:
-        """The codec's key rings as environment, made on first use and kept: without them payloads are lost."""
+        """The codec's key rings as environment, made once and kept: without them payloads are lost."""
         path = self.folder / "secrets" / "codec.json"
         if not path.exists():
             path.parent.mkdir(mode=0o700, exist_ok=True)
