@@ -3,13 +3,25 @@
 import re
 from abc import ABC, abstractmethod
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import WrapValidator
+from pydantic import ConfigDict, Field, StringConstraints, WrapValidator, model_validator
 from temporalio import workflow
 
 from contracts.envelope import CommandOutcome, Wish, none_if_malformed
-from contracts.values import ORDER_ID, Code, Line, Message, Outcome
+from contracts.values import (
+    ORDER_ID,
+    Address,
+    Code,
+    Currency,
+    Line,
+    LineItem,
+    Message,
+    Outcome,
+    Reference,
+    Text100,
+    Text500,
+)
 
 TASK_QUEUE = "order-processing"
 NAMESPACE = "orders"
@@ -53,7 +65,7 @@ class Stage(StrEnum):
     """Reserved for carrier events."""
 
 
-OVERLAYS = ("CANCEL_REQUESTED", "NEEDS_ATTENTION", "PAUSED")
+OVERLAYS = ("CANCEL_REQUESTED", "NEEDS_ATTENTION")
 """Shown as the status instead of the stage while they last, the first one wins."""
 
 
@@ -66,6 +78,65 @@ class PaymentStatus(StrEnum):
     """Reserved."""
 
 
+class Request(Message):
+    """A REST body: an unknown field is an error, so a typo is never silently ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RequestAddress(Address, Request):
+    """Where the parcel goes."""
+
+
+class RequestItem(LineItem, Request):
+    """An article, how many, and the price it was sold for."""
+
+
+class Contact(Request):
+    """Whom to ask about the order. Personal: kept only in the PII table."""
+
+    name: Text100
+    email: Annotated[
+        str, StringConstraints(pattern=r"^[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}$", strict=True)
+    ]
+    phone: Annotated[str, StringConstraints(pattern=r"^\+?[0-9 ()/.-]{3,30}$", strict=True)] | None = None
+
+
+class Payment(Request):
+    token: Annotated[str, StringConstraints(pattern=r"^tok_[A-Za-z0-9_]{1,60}$", strict=True)]
+    """What the provider's checkout gave the shop. A card number is refused here: it must never reach us."""
+
+
+class PlaceOrder(Request):
+    """What a customer bought, and where it goes."""
+
+    customer_id: Reference
+    items: Annotated[tuple[RequestItem, ...], Field(min_length=1, max_length=50)]
+    currency: Currency
+    shipping_address: RequestAddress
+    contact: Contact
+    payment: Payment
+    instructions: Text500 | None = None
+
+
+class UpdateOrder(Request):
+    """The parts of an order that may change: at least one; never its id, lines or total."""
+
+    contact: Contact | None = None
+    shipping_address: RequestAddress | None = None
+    instructions: Text500 | None = None
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if self.contact is None and self.shipping_address is None and self.instructions is None:
+            raise ValueError("send at least one of contact, shippingAddress, instructions")
+        return self
+
+
+class CancelOrder(Request):
+    reason: Text500
+
+
 class FulfillmentCompleted(Message):
     """The fulfillment ended, and its own compensation with it."""
 
@@ -74,6 +145,11 @@ class FulfillmentCompleted(Message):
     version: int
     """The last version of the fulfillment's stream."""
     code: Code | None = None
+
+
+CompletionSignal = Annotated[FulfillmentCompleted | None, WrapValidator(none_if_malformed)]
+AnswerSignal = Annotated[CommandOutcome | None, WrapValidator(none_if_malformed)]
+"""What signals bring; None where the payload could not be understood."""
 
 
 class OrderStatusView(Message):
@@ -127,6 +203,7 @@ FACTS = (
     "OrderConfirmed",
     "FulfillmentRequested",
     "FulfillmentStarted",
+    "FulfillmentUnderWay",
     "FulfillmentHoldPlaced",
     "FulfillmentHoldsReleased",
     "FulfillmentInstructed",
@@ -195,15 +272,13 @@ class OrderApi(ABC):
     @abstractmethod
     def fulfillment_completed(
         self,
-        news: Annotated[FulfillmentCompleted | None, WrapValidator(none_if_malformed)] = None,
+        news: CompletionSignal = None,
         *extra: Any,
     ) -> None: ...
 
     @workflow.signal(name="commandOutcome")
     @abstractmethod
-    def command_outcome(
-        self, news: Annotated[CommandOutcome | None, WrapValidator(none_if_malformed)] = None, *extra: Any
-    ) -> None: ...
+    def command_outcome(self, news: AnswerSignal = None, *extra: Any) -> None: ...
 
     @workflow.signal(name="knock")
     @abstractmethod

@@ -10,6 +10,7 @@ TandemError
 """
 
 from datetime import timedelta
+from typing import Any
 
 from contracts.values import Code
 
@@ -22,6 +23,8 @@ class TandemError(Exception):
     def __init__(self, detail: str | None = None, *, code: Code | None = None) -> None:
         super().__init__(detail or self.__doc__)
         self.code = code or self.code
+        self.extensions: dict[str, Any] = {}
+        """Further members of the problem+json answer, such as `currentStatus`."""
 
     @property
     def detail(self) -> str:

@@ -1,0 +1,334 @@
+"""What the order's workflow does to the world: load, decide, record. The rules are in the aggregate, the retries
+are Temporal's, the transaction is the journal's."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from temporalio import activity
+
+from contracts import fulfillment
+from contracts import order as contract
+from contracts.chassis import pii
+from contracts.chassis.errors import Invalid, NotFound, Refused
+from contracts.chassis.event_store import Cause, Change
+from contracts.chassis.postgres import Connection
+from contracts.chassis.receipts import Command, refuse
+from contracts.envelope import CommandOutcome, Wish, WishName, WishPayload
+from contracts.fulfillment import FulfillmentProgressView, FulfillmentStatusView, StartFulfillment
+from contracts.order import FulfillmentCompleted, PaymentStatus, RequestAddress, Stage, UpdateOrder
+from contracts.values import Address, Code, Hold, HoldReason, Line, Message, Outcome
+from order_service import inventory
+from order_service.events import Instruction, OrderEvent
+from order_service.fulfillment_bridge import FulfillmentBridge
+from order_service.intake import Intake, OrderJournal
+from order_service.order import Order, Step, steps
+from order_service.payments import Authorized, Declined, Payments
+from order_service.publishing import percent
+
+Decide = Callable[[Order], Sequence[OrderEvent]]
+ORDER_WISHES: tuple[WishName, ...] = (
+    "cancelOrder",
+    "updateOrder",
+    "pauseOrderFulfillment",
+    "resumeOrderFulfillment",
+)
+
+
+class Snapshot(Message):
+    """What the workflow needs to know of its stream. Small, because every step writes one into the history."""
+
+    version: int = 0
+    stage: Stage = Stage.PENDING
+    status: str = Stage.PENDING.value
+    payment: PaymentStatus = PaymentStatus.NONE
+    step: Step = Step.HOLD_STOCK
+    outcome: Outcome | None = None
+    n: int = 0
+    percent: int = 0
+    steps_done: int = 0
+    lane: tuple[str, ...] = ()
+
+
+class OrderActivities:
+    """The steps of an order. Each one that the stream already records adds nothing and says what is."""
+
+    def __init__(
+        self, journal: OrderJournal, intake: Intake, payments: Payments, bridge: FulfillmentBridge
+    ) -> None:
+        self._journal = journal
+        self._intake = intake
+        self._payments = payments
+        self._bridge = bridge
+
+    @activity.defn
+    async def load(self, order_id: str) -> Snapshot:
+        return snapshot(await self._read(order_id))
+
+    @activity.defn
+    async def hold_stock(self, order_id: str) -> Snapshot:
+        """All lines of the order are held, or none is and the order will fail."""
+
+        async def decide(connection: Connection, order: Order) -> Sequence[OrderEvent]:
+            if order.step is not Step.HOLD_STOCK:
+                return []
+            short_of = await inventory.hold(connection, order_id, order.lines)
+            return steps.hold_stock(order, short_of=short_of)
+
+        return snapshot(await self._change(order_id, "hold-stock", decide))
+
+    @activity.defn
+    async def authorize(self, order_id: str) -> Snapshot:
+        """The total is authorized or declined, and the stream says which; the provider is asked once."""
+        change = await self._decide(order_id, "authorize", steps.request_authorization)
+        order = change.state
+        if order.step is not Step.AUTHORIZE or order.authorization is None:
+            return snapshot(change)
+        answer = await self._payments.authorize(
+            order.authorization.provider_key,
+            amount_minor=order.total_minor,
+            currency=order.currency,
+            token=await self._payment_token(order),
+            order_id=order_id,
+        )
+
+        def record(order: Order) -> Sequence[OrderEvent]:
+            match answer:
+                case Authorized(reference, expires_at):
+                    return steps.authorized(order, reference=reference, expires_at=expires_at)
+                case Declined(reason):
+                    return steps.declined(order, reason=reason)
+
+        return snapshot(await self._decide(order_id, "authorize", record))
+
+    @activity.defn
+    async def confirm(self, order_id: str) -> Snapshot:
+        """The order is confirmed, its stock with it, and its parcel is asked for."""
+
+        async def decide(connection: Connection, order: Order) -> Sequence[OrderEvent]:
+            facts = steps.confirm(order)
+            if facts:
+                await inventory.confirm(connection, order_id)
+            return facts
+
+        return snapshot(await self._change(order_id, "confirm", decide))
+
+    @activity.defn(name="startFulfillmentWorkflow")
+    async def start_fulfillment_workflow(self, order_id: str) -> Snapshot:
+        """The fulfillment runs, and the stream says so; one that had ended already has its end recorded."""
+        order = (await self._read(order_id)).state
+        ended = await self._bridge.start(await self._start_request(order))
+        change = await self._decide(order_id, "start-fulfillment", steps.fulfillment_started)
+        if ended is None:
+            return snapshot(change)
+        return await self._completed(
+            order_id, FulfillmentCompleted(n=order.fulfillment_n, outcome=ended, version=0)
+        )
+
+    @activity.defn(name="signalFulfillmentWorkflow")
+    async def signal_fulfillment_workflow(self, order_id: str, command_id: str) -> Snapshot:
+        """The fulfillment's workflow has the wish. When it is gone, it is asked for again and the wish stays."""
+        change = await self._read(order_id)
+        order = change.state
+        instruction: Instruction | None = next(
+            (what for waiting, what in order.lane if waiting == command_id), None
+        )
+        if instruction is None:
+            return snapshot(change)
+        target = fulfillment.fulfillment_id(order_id, order.fulfillment_n)
+        try:
+            await self._bridge.signal(target, instruction, await self._wish(command_id, instruction))
+        except NotFound:
+            return await self.start_fulfillment_workflow(order_id)
+        return snapshot(change)
+
+    @activity.defn(name="queryFulfillmentStatus")
+    async def query_fulfillment_status(self, order_id: str) -> Snapshot:
+        """The safety net: an end of the fulfillment that nobody told us of is recorded; a lost one is restarted."""
+        order = (await self._read(order_id)).state
+        target = fulfillment.fulfillment_id(order_id, order.fulfillment_n)
+        try:
+            view: FulfillmentStatusView = await self._bridge.status(target)
+        except NotFound:
+            return await self.start_fulfillment_workflow(order_id)
+        if view.outcome is None:
+            return await self.start_fulfillment_workflow(order_id)
+        news = FulfillmentCompleted(
+            n=order.fulfillment_n, outcome=view.outcome, version=view.version, code=view.code
+        )
+        return await self._completed(order_id, news)
+
+    @activity.defn(name="queryFulfillmentProgress")
+    async def query_fulfillment_progress(self, fulfillment_id: str) -> FulfillmentProgressView:
+        return await self._bridge.progress(fulfillment_id)
+
+    @activity.defn
+    async def record_outcome(self, order_id: str, news: FulfillmentCompleted) -> Snapshot:
+        """How the fulfillment ended is recorded; a shipped parcel takes its stock along."""
+        return await self._completed(order_id, news)
+
+    @activity.defn
+    async def record_answer(self, order_id: str, news: CommandOutcome) -> Snapshot:
+        """The fulfillment's answer closes the wish; an address it accepted is ours as well."""
+
+        async def decide(connection: Connection, order: Order) -> Sequence[OrderEvent]:
+            if steps.accepts_address(order, news) and news.address and news.address_version:
+                content = news.address.model_dump(mode="json")
+                await pii.put(connection, order.stream, "address", news.address_version, content)
+            return steps.answered(order, news)
+
+        return snapshot(await self._change(order_id, f"answer/{news.command_id}", decide))
+
+    @activity.defn
+    async def capture(self, order_id: str) -> Snapshot:
+        """The authorized money is ours, or a person is told that it is not."""
+        change = await self._decide(order_id, "capture", steps.request_capture)
+        order = change.state
+        if order.step is not Step.CAPTURE or order.capture is None or order.reference is None:
+            return snapshot(change)
+        refused = await self._payments.capture(
+            order.capture.provider_key, order.reference, amount_minor=order.total_minor
+        )
+
+        def record(order: Order) -> Sequence[OrderEvent]:
+            return steps.capture_refused(order, reason=refused.reason) if refused else steps.captured(order)
+
+        return snapshot(await self._decide(order_id, "capture", record))
+
+    @activity.defn
+    async def undo(self, order_id: str) -> Snapshot:
+        """What was authorized is voided, what was held is available again, and only then the order has ended."""
+        change = await self._decide(order_id, "undo", steps.request_void)
+        order = change.state
+        if order.void and not order.void.answered and order.reference:
+            refused = await self._payments.void(order.void.provider_key, order.reference)
+            if refused:
+                return snapshot(await self._decide(order_id, "undo", steps.void_refused))
+
+        async def decide(connection: Connection, order: Order) -> Sequence[OrderEvent]:
+            facts = steps.undone(order)
+            if facts:
+                await inventory.release(connection, order_id)
+            return facts
+
+        return snapshot(await self._change(order_id, "undo", decide))
+
+    @activity.defn
+    async def submit(self, order_id: str, name: str, wish: Wish, command_id: str) -> Snapshot:
+        """The wish has its receipt, whatever it was; one that came over REST had it before."""
+        changes = (
+            UpdateOrder(shipping_address=_request(wish.payload.address)) if wish.payload.address else None
+        )
+        actor = wish.actor or "temporal"
+        try:
+            if wish.malformed:
+                raise Invalid("the signal's payload could not be understood", code=Code.NOT_UNDERSTOOD)
+            await self._intake.submit(
+                _known(name), order_id, wish, command_id=command_id, actor=actor, changes=changes
+            )
+        except Invalid as error:
+            command = Command(command_id, name, contract.stream(order_id), actor, "")
+            async with self._journal.database.transaction() as connection:
+                await refuse(connection, command, error.code, error.detail)
+        return await self.load(order_id)
+
+    async def _completed(self, order_id: str, news: FulfillmentCompleted) -> Snapshot:
+        async def decide(connection: Connection, order: Order) -> Sequence[OrderEvent]:
+            facts = steps.complete(order, news)
+            if facts and news.outcome == "SHIPPED":
+                await inventory.ship(connection, order_id)
+            return facts
+
+        return snapshot(await self._change(order_id, "outcome", decide))
+
+    async def _start_request(self, order: Order) -> StartFulfillment:
+        async with self._journal.database.connection() as connection:
+            address = await pii.get(connection, order.stream, "address", order.address_version)
+            instructions = await pii.get(connection, order.stream, "instructions", order.instructions_version)
+        if address is None:
+            raise Refused("the order's address was erased", code=Code.NOT_FOUND)
+        return StartFulfillment(
+            order_id=order.order_id,
+            n=order.fulfillment_n,
+            lines=tuple(Line(sku=line.sku, quantity=line.quantity) for line in order.lines),
+            address=Address.model_validate(address),
+            address_version=order.address_version,
+            country=order.country,
+            customer_ref=order.customer_id,
+            service_level=order.service_level,
+            holds=order.held,
+            mode=order.mode,
+            pace_seconds=order.pace_seconds,
+            instructions=instructions["text"] if instructions else None,
+            reply_to=contract.workflow_id(order.order_id),
+        )
+
+    async def _wish(self, command_id: str, instruction: Instruction) -> Wish:
+        """The wish as the fulfillment will see it; an address is read here and encrypted on its way."""
+        async with self._journal.database.connection() as connection:
+            address = await pii.get(connection, command_id, "address", 1)
+        hold = Hold(handle=command_id[:64], reason=HoldReason.OPERATOR_PAUSE)
+        return Wish(
+            command_id=command_id,
+            actor="order-service",
+            payload=WishPayload(
+                address=Address.model_validate(address) if address else None,
+                hold=hold if instruction == "pauseFulfillment" else None,
+            ),
+        )
+
+    async def _payment_token(self, order: Order) -> str:
+        async with self._journal.database.connection() as connection:
+            payment = await pii.get(connection, order.stream, "payment", 1)
+        return payment["token"] if payment else "tok_erased"
+
+    async def _read(self, order_id: str) -> Change[Order, OrderEvent]:
+        change = await self._journal.read(contract.stream(order_id))
+        if change is None:
+            raise NotFound(f"no order {order_id}")
+        return change
+
+    async def _decide(self, order_id: str, step_key: str, decide: Decide) -> Change[Order, OrderEvent]:
+        async def decided(_: Connection, order: Order) -> Sequence[OrderEvent]:
+            return decide(order)
+
+        return await self._change(order_id, step_key, decided)
+
+    async def _change(
+        self,
+        order_id: str,
+        step_key: str,
+        decide: Callable[[Connection, Order], Awaitable[Sequence[OrderEvent]]],
+    ) -> Change[Order, OrderEvent]:
+        async def decided(connection: Connection, order: Order | None) -> Sequence[OrderEvent]:
+            if order is None:
+                raise NotFound(f"no order {order_id}")
+            return await decide(connection, order)
+
+        cause = Cause("order-workflow", f"{contract.workflow_id(order_id)}/{step_key}")
+        return await self._journal.change(contract.stream(order_id), cause, decided)
+
+
+def snapshot(change: Change[Order, OrderEvent]) -> Snapshot:
+    order = change.state
+    return Snapshot(
+        version=change.version,
+        stage=order.stage,
+        status=order.status,
+        payment=order.payment,
+        step=order.step,
+        outcome=order.outcome,
+        n=order.fulfillment_n,
+        percent=percent(order),
+        steps_done=order.steps_done,
+        lane=tuple(command_id for command_id, _ in order.lane),
+    )
+
+
+def _known(name: str) -> WishName:
+    for known in ORDER_WISHES:
+        if known == name:
+            return known
+    raise Invalid(f"an order does not understand {name[:60]}", code=Code.NOT_UNDERSTOOD)
+
+
+def _request(address: Address) -> RequestAddress:
+    return RequestAddress(**address.model_dump())

@@ -1,0 +1,208 @@
+"""The facts of an order: what happened, in the past tense, without anything that names a person."""
+
+from datetime import datetime
+from typing import Literal
+
+from contracts.chassis.event_store import Fact
+from contracts.envelope import ReceiptStatus
+from contracts.values import Code, Hold, LineItem, Outcome, WarehouseMode
+
+Instruction = Literal["pauseFulfillment", "resumeFulfillment", "cancelFulfillment", "updateShippingAddress"]
+"""What the order may ask of a parcel once the fulfillment owns it."""
+
+
+class OrderPlaced(Fact):
+    order_id: str
+    customer_id: str
+    lines: tuple[LineItem, ...]
+    currency: str
+    total_minor: int
+    country: str
+    service_level: str
+    mode: WarehouseMode | None = None
+    pace_seconds: float | None = None
+    has_instructions: bool = False
+
+
+class StockHeld(Fact):
+    """Every line of the order is held."""
+
+
+class StockRefused(Fact):
+    """Nothing is held, because one article is short."""
+
+    sku: str
+
+
+class PaymentAuthorizationRequested(Fact):
+    n: int
+    provider_key: str
+    amount_minor: int
+
+
+class PaymentAuthorized(Fact):
+    n: int
+    reference: str
+    expires_at: datetime
+
+
+class PaymentDeclined(Fact):
+    n: int
+    reason: str
+    """The provider's own code."""
+
+
+class OrderConfirmed(Fact):
+    """Paid for and in stock: the held stock is confirmed."""
+
+
+class FulfillmentRequested(Fact):
+    """From here on the fulfillment decides about the parcel."""
+
+    n: int
+    holds: tuple[Hold, ...]
+    address_version: int
+
+
+class FulfillmentStarted(Fact):
+    n: int
+
+
+class FulfillmentUnderWay(Fact):
+    """The fulfillment has everything it needs and works on its own."""
+
+
+class FulfillmentHoldPlaced(Fact):
+    """Kept for a parcel that does not exist yet."""
+
+    hold: Hold
+
+
+class FulfillmentHoldsReleased(Fact):
+    handles: tuple[str, ...]
+
+
+class FulfillmentInstructed(Fact):
+    """A wish for the parcel waits for the fulfillment's answer."""
+
+    command_id: str
+    instruction: Instruction
+
+
+class FulfillmentAnswered(Fact):
+    command_id: str
+    status: ReceiptStatus
+    code: Code | None = None
+    cut_off: str | None = None
+
+
+class FulfillmentCompleted(Fact):
+    n: int
+    outcome: Outcome
+    version: int
+    code: Code | None = None
+
+
+class OrderShipped(Fact):
+    """The carrier has the parcel, its stock has left."""
+
+
+class CancelRequested(Fact):
+    command_id: str
+
+
+class CaptureRequested(Fact):
+    n: int
+    provider_key: str
+    reference: str
+
+
+class PaymentCaptured(Fact):
+    n: int
+
+
+class CaptureRefused(Fact):
+    n: int
+    reason: str
+
+
+class VoidRequested(Fact):
+    n: int
+    provider_key: str
+    reference: str
+
+
+class PaymentVoided(Fact):
+    n: int
+
+
+class StockReleased(Fact):
+    """Whatever was held or confirmed is available again."""
+
+
+class OrderCancelled(Fact):
+    """The end, after money and stock are settled."""
+
+    code: Code
+
+
+class OrderFailed(Fact):
+    """The end, after money and stock are settled."""
+
+    code: Code
+
+
+class ContactChanged(Fact):
+    version: int
+
+
+class AddressChanged(Fact):
+    version: int
+
+
+class InstructionsChanged(Fact):
+    version: int
+
+
+class AttentionRaised(Fact):
+    code: Code
+
+
+class AttentionResolved(Fact):
+    code: Code
+
+
+OrderEvent = (
+    OrderPlaced
+    | StockHeld
+    | StockRefused
+    | PaymentAuthorizationRequested
+    | PaymentAuthorized
+    | PaymentDeclined
+    | OrderConfirmed
+    | FulfillmentRequested
+    | FulfillmentStarted
+    | FulfillmentUnderWay
+    | FulfillmentHoldPlaced
+    | FulfillmentHoldsReleased
+    | FulfillmentInstructed
+    | FulfillmentAnswered
+    | FulfillmentCompleted
+    | OrderShipped
+    | CancelRequested
+    | CaptureRequested
+    | PaymentCaptured
+    | CaptureRefused
+    | VoidRequested
+    | PaymentVoided
+    | StockReleased
+    | OrderCancelled
+    | OrderFailed
+    | ContactChanged
+    | AddressChanged
+    | InstructionsChanged
+    | AttentionRaised
+    | AttentionResolved
+)
+
+FACTS: tuple[type[OrderEvent], ...] = OrderEvent.__args__

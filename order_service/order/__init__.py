@@ -1,0 +1,5 @@
+"""The order: what its facts make of it, what may be wished of it, and what each step adds. Pure."""
+
+from order_service.order.state import STEPS_TOTAL, Order, Step, evolve
+
+__all__ = ["STEPS_TOTAL", "Order", "Step", "evolve"]

@@ -1,0 +1,275 @@
+"""The order as its facts have made it, and what comes next."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, assert_never
+
+from contracts.order import PaymentStatus, Stage, stream
+from contracts.values import Code, Hold, LineItem, Outcome, WarehouseMode
+from order_service.events import (
+    AddressChanged,
+    AttentionRaised,
+    AttentionResolved,
+    CancelRequested,
+    CaptureRefused,
+    CaptureRequested,
+    ContactChanged,
+    FulfillmentAnswered,
+    FulfillmentCompleted,
+    FulfillmentHoldPlaced,
+    FulfillmentHoldsReleased,
+    FulfillmentInstructed,
+    FulfillmentRequested,
+    FulfillmentStarted,
+    FulfillmentUnderWay,
+    Instruction,
+    InstructionsChanged,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderEvent,
+    OrderFailed,
+    OrderPlaced,
+    OrderShipped,
+    PaymentAuthorizationRequested,
+    PaymentAuthorized,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentVoided,
+    StockHeld,
+    StockRefused,
+    StockReleased,
+    VoidRequested,
+)
+
+Stock = Literal["none", "held", "confirmed", "released", "shipped"]
+
+
+class Step(StrEnum):
+    """What the workflow has to do next."""
+
+    HOLD_STOCK = "hold-stock"
+    AUTHORIZE = "authorize"
+    CONFIRM = "confirm"
+    START_FULFILLMENT = "start-fulfillment"
+    AWAIT_OUTCOME = "await-outcome"
+    CAPTURE = "capture"
+    UNDO = "undo"
+    """Void what was authorized, release what was held, then say how the order ended."""
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One operation at the payment provider, named before it is made."""
+
+    n: int
+    provider_key: str
+    answered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order as its facts have made it."""
+
+    order_id: str
+    customer_id: str
+    lines: tuple[LineItem, ...]
+    currency: str
+    total_minor: int
+    country: str
+    service_level: str
+    mode: WarehouseMode | None
+    pace_seconds: float | None
+    stage: Stage = Stage.PENDING
+    payment: PaymentStatus = PaymentStatus.NONE
+    stock: Stock = "none"
+    contact_version: int = 1
+    address_version: int = 1
+    instructions_version: int = 0
+    authorization: Call | None = None
+    reference: str | None = None
+    """The provider's name of the authorization."""
+    authorized_until: datetime | None = None
+    capture: Call | None = None
+    void: Call | None = None
+    held: tuple[Hold, ...] = ()
+    """Holds for a parcel that does not exist yet."""
+    fulfillment_n: int = 0
+    fulfillment_started: bool = False
+    lane: tuple[tuple[str, Instruction], ...] = ()
+    """Wishes for the parcel that the fulfillment has not answered, oldest first."""
+    cancel: str | None = None
+    """The command that asked for the end, while it is not refused."""
+    completion: Outcome | None = None
+    """How the fulfillment ended."""
+    failure: Code | None = None
+    """Why the order cannot be fulfilled."""
+    attention: Code | None = None
+
+    @property
+    def stream(self) -> str:
+        return stream(self.order_id)
+
+    @property
+    def is_requested(self) -> bool:
+        """The boundary: from FulfillmentRequested on, the parcel is the fulfillment's."""
+        return self.fulfillment_n > 0
+
+    @property
+    def step(self) -> Step:
+        """What comes next; a function of the facts alone, so any worker goes on where another one died."""
+        if self.stage in (Stage.CANCELLED, Stage.FAILED) or self.payment is PaymentStatus.CAPTURED:
+            return Step.END
+        if self.completion == "SHIPPED":
+            return Step.CAPTURE
+        if self.authorization and not self.authorization.answered:
+            # An authorization whose answer is unknown is resolved before anything else, a cancel included.
+            return Step.AUTHORIZE
+        if self.failure or self.completion or (self.cancel and not self.is_requested):
+            return Step.UNDO
+        if self.stock == "none":
+            return Step.HOLD_STOCK
+        if self.payment is PaymentStatus.NONE:
+            return Step.AUTHORIZE
+        if not self.is_requested:
+            return Step.CONFIRM
+        return Step.AWAIT_OUTCOME if self.fulfillment_started else Step.START_FULFILLMENT
+
+    @property
+    def status(self) -> str:
+        """What people see: the stage, unless an overlay hides it."""
+        if self.cancel and self.stage not in (Stage.CANCELLED, Stage.FAILED, Stage.SHIPPED):
+            return "CANCEL_REQUESTED"
+        return "NEEDS_ATTENTION" if self.attention else self.stage.value
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the order ended, money and stock included; None while it lives."""
+        if self.step is not Step.END:
+            return None
+        return "SHIPPED" if self.stage is Stage.SHIPPED else _ENDS[self.stage]
+
+    @property
+    def steps_done(self) -> int:
+        """Of the seven steps from the stock to the money."""
+        return _STEPS_DONE[self.stage] + (1 if self.payment is PaymentStatus.CAPTURED else 0)
+
+
+STEPS_TOTAL = 7
+
+_ENDS: dict[Stage, Outcome] = {Stage.CANCELLED: "CANCELLED", Stage.FAILED: "FAILED"}
+_STEPS_DONE = {
+    Stage.PENDING: 0,
+    Stage.INVENTORY_RESERVED: 1,
+    Stage.PAYMENT_PROCESSING: 1,
+    Stage.PAYMENT_CONFIRMED: 2,
+    Stage.CONFIRMED: 3,
+    Stage.FULFILLMENT_STARTED: 4,
+    Stage.FULFILLMENT_IN_PROGRESS: 5,
+    Stage.SHIPPED: 6,
+    Stage.CANCELLED: 7,
+    Stage.FAILED: 7,
+    Stage.DELIVERED: 7,
+}
+
+
+def evolve(order: Order | None, fact: OrderEvent) -> Order:
+    """The order after one more fact."""
+    if isinstance(fact, OrderPlaced):
+        return _placed(fact)
+    if order is None:
+        raise ValueError("an order begins with OrderPlaced")
+    match fact:
+        case StockHeld():
+            return replace(order, stage=Stage.INVENTORY_RESERVED, stock="held")
+        case StockRefused():
+            return replace(order, failure=Code.OUT_OF_STOCK)
+        case PaymentAuthorizationRequested():
+            call = Call(fact.n, fact.provider_key)
+            return replace(order, stage=Stage.PAYMENT_PROCESSING, authorization=call)
+        case PaymentAuthorized():
+            return replace(
+                order,
+                stage=Stage.PAYMENT_CONFIRMED,
+                payment=PaymentStatus.AUTHORIZED,
+                authorization=_answered(order.authorization),
+                reference=fact.reference,
+                authorized_until=fact.expires_at,
+            )
+        case PaymentDeclined():
+            return replace(order, failure=Code.PAYMENT_DECLINED, authorization=_answered(order.authorization))
+        case OrderConfirmed():
+            return replace(order, stage=Stage.CONFIRMED, stock="confirmed")
+        case FulfillmentRequested():
+            return replace(order, fulfillment_n=fact.n)
+        case FulfillmentStarted():
+            return replace(order, stage=Stage.FULFILLMENT_STARTED, fulfillment_started=True)
+        case FulfillmentUnderWay():
+            return replace(order, stage=Stage.FULFILLMENT_IN_PROGRESS)
+        case FulfillmentHoldPlaced():
+            return replace(order, held=(*order.held, fact.hold))
+        case FulfillmentHoldsReleased():
+            return replace(order, held=tuple(h for h in order.held if h.handle not in fact.handles))
+        case FulfillmentInstructed():
+            return replace(order, lane=(*order.lane, (fact.command_id, fact.instruction)))
+        case FulfillmentAnswered():
+            refused = fact.status == "REJECTED" and fact.command_id == order.cancel
+            return replace(
+                order,
+                lane=tuple(each for each in order.lane if each[0] != fact.command_id),
+                cancel=None if refused else order.cancel,
+            )
+        case FulfillmentCompleted():
+            return replace(order, completion=fact.outcome, lane=())
+        case OrderShipped():
+            return replace(order, stage=Stage.SHIPPED, stock="shipped", cancel=None)
+        case CancelRequested():
+            return replace(order, cancel=fact.command_id)
+        case CaptureRequested():
+            return replace(order, capture=Call(fact.n, fact.provider_key))
+        case PaymentCaptured():
+            return replace(order, payment=PaymentStatus.CAPTURED, capture=_answered(order.capture))
+        case CaptureRefused():
+            return replace(order, capture=_answered(order.capture))
+        case VoidRequested():
+            return replace(order, void=Call(fact.n, fact.provider_key))
+        case PaymentVoided():
+            return replace(order, payment=PaymentStatus.VOIDED, void=_answered(order.void))
+        case StockReleased():
+            return replace(order, stock="released")
+        case OrderCancelled():
+            return replace(order, stage=Stage.CANCELLED)
+        case OrderFailed():
+            return replace(order, stage=Stage.FAILED)
+        case ContactChanged():
+            return replace(order, contact_version=fact.version)
+        case AddressChanged():
+            return replace(order, address_version=fact.version)
+        case InstructionsChanged():
+            return replace(order, instructions_version=fact.version)
+        case AttentionRaised():
+            return replace(order, attention=fact.code)
+        case AttentionResolved():
+            return replace(order, attention=None)
+        case _:
+            assert_never(fact)
+
+
+def _placed(fact: OrderPlaced) -> Order:
+    return Order(
+        order_id=fact.order_id,
+        customer_id=fact.customer_id,
+        lines=fact.lines,
+        currency=fact.currency,
+        total_minor=fact.total_minor,
+        country=fact.country,
+        service_level=fact.service_level,
+        mode=fact.mode,
+        pace_seconds=fact.pace_seconds,
+        instructions_version=1 if fact.has_instructions else 0,
+    )
+
+
+def _answered(call: Call | None) -> Call | None:
+    return replace(call, answered=True) if call else None

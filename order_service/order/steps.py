@@ -1,0 +1,177 @@
+"""What each step of an order's way adds to it. A step that the stream already records adds nothing."""
+
+from datetime import datetime
+
+from contracts.envelope import CommandOutcome
+from contracts.order import FulfillmentCompleted as Completion
+from contracts.order import PaymentStatus
+from contracts.values import Code
+from order_service.events import (
+    AddressChanged,
+    AttentionRaised,
+    AttentionResolved,
+    CaptureRefused,
+    CaptureRequested,
+    FulfillmentAnswered,
+    FulfillmentCompleted,
+    FulfillmentRequested,
+    FulfillmentStarted,
+    FulfillmentUnderWay,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderEvent,
+    OrderFailed,
+    OrderShipped,
+    PaymentAuthorizationRequested,
+    PaymentAuthorized,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentVoided,
+    StockHeld,
+    StockRefused,
+    StockReleased,
+    VoidRequested,
+)
+from order_service.order.state import Call, Order, Step
+
+
+def hold_stock(order: Order, *, short_of: str | None) -> list[OrderEvent]:
+    """All lines are held, or none is because of the article that is short."""
+    if order.step is not Step.HOLD_STOCK:
+        return []
+    return [StockHeld()] if short_of is None else [StockRefused(sku=short_of)]
+
+
+def request_authorization(order: Order) -> list[OrderEvent]:
+    """The authorization has a name before the provider hears of it."""
+    if order.step is not Step.AUTHORIZE or order.authorization:
+        return []
+    return [
+        PaymentAuthorizationRequested(
+            n=1, provider_key=f"{order.stream}:authorize:1", amount_minor=order.total_minor
+        )
+    ]
+
+
+def authorized(order: Order, *, reference: str, expires_at: datetime) -> list[OrderEvent]:
+    if (call := _open(order.authorization)) is None:
+        return []
+    return [PaymentAuthorized(n=call.n, reference=reference, expires_at=expires_at)]
+
+
+def declined(order: Order, *, reason: str) -> list[OrderEvent]:
+    if (call := _open(order.authorization)) is None:
+        return []
+    return [PaymentDeclined(n=call.n, reason=reason)]
+
+
+def confirm(order: Order) -> list[OrderEvent]:
+    """The order is confirmed and its parcel asked for: the boundary after which the fulfillment decides."""
+    if order.step is not Step.CONFIRM:
+        return []
+    return [
+        OrderConfirmed(),
+        FulfillmentRequested(n=1, holds=order.held, address_version=order.address_version),
+    ]
+
+
+def fulfillment_started(order: Order) -> list[OrderEvent]:
+    """The fulfillment exists; asking it twice to start adds nothing."""
+    if order.fulfillment_started:
+        return []
+    return [FulfillmentStarted(n=order.fulfillment_n), FulfillmentUnderWay()]
+
+
+def answered(order: Order, news: CommandOutcome) -> list[OrderEvent]:
+    """The fulfillment's answer is recorded, and the address it accepted, whoever asked for that."""
+    facts: list[OrderEvent] = []
+    if any(command_id == news.command_id for command_id, _ in order.lane):
+        facts.append(
+            FulfillmentAnswered(
+                command_id=news.command_id, status=news.status, code=news.code, cut_off=news.cut_off
+            )
+        )
+    if accepts_address(order, news) and news.address_version is not None:
+        facts.append(AddressChanged(version=news.address_version))
+    return facts
+
+
+def accepts_address(order: Order, news: CommandOutcome) -> bool:
+    """True when the news brings an address version that the order does not have yet."""
+    return (
+        news.address is not None
+        and news.address_version is not None
+        and news.address_version > order.address_version
+    )
+
+
+def complete(order: Order, news: Completion) -> list[OrderEvent]:
+    """How the fulfillment ended is recorded once, and a shipped parcel makes a shipped order."""
+    if order.completion is not None or news.n != order.fulfillment_n:
+        return []
+    completed = FulfillmentCompleted(n=news.n, outcome=news.outcome, version=news.version, code=news.code)
+    return [completed, OrderShipped()] if news.outcome == "SHIPPED" else [completed]
+
+
+def request_capture(order: Order) -> list[OrderEvent]:
+    """The capture has a name before the provider hears of it; a refused one gets a new name."""
+    if order.step is not Step.CAPTURE or order.reference is None or _open(order.capture):
+        return []
+    n = order.capture.n + 1 if order.capture else 1
+    return [CaptureRequested(n=n, provider_key=f"{order.stream}:capture:{n}", reference=order.reference)]
+
+
+def captured(order: Order) -> list[OrderEvent]:
+    """The money is ours, and nobody has to look at this order any more."""
+    if (call := _open(order.capture)) is None:
+        return []
+    facts: list[OrderEvent] = [PaymentCaptured(n=call.n)]
+    return [*facts, AttentionResolved(code=order.attention)] if order.attention else facts
+
+
+def capture_refused(order: Order, *, reason: str) -> list[OrderEvent]:
+    """The parcel has left and the money is refused: a person has to know."""
+    if (call := _open(order.capture)) is None:
+        return []
+    facts: list[OrderEvent] = [CaptureRefused(n=call.n, reason=reason)]
+    return facts if order.attention else [*facts, AttentionRaised(code=Code.CAPTURE_FAILED)]
+
+
+def request_void(order: Order) -> list[OrderEvent]:
+    """The void has a name before the provider hears of it; nothing to void adds nothing."""
+    if order.payment is not PaymentStatus.AUTHORIZED or order.reference is None or order.void:
+        return []
+    return [VoidRequested(n=1, provider_key=f"{order.stream}:void:1", reference=order.reference)]
+
+
+def void_refused(order: Order) -> list[OrderEvent]:
+    """The provider will not void: a person has to know, and it is asked again."""
+    return [] if order.attention else [AttentionRaised(code=Code.VOID_FAILED)]
+
+
+def undone(order: Order) -> list[OrderEvent]:
+    """Money and stock are settled, and only now the order says that it ended, and why."""
+    if order.step is not Step.UNDO:
+        return []
+    facts: list[OrderEvent] = []
+    if void := _open(order.void):
+        facts.append(PaymentVoided(n=void.n))
+    if order.stock in ("held", "confirmed"):
+        facts.append(StockReleased())
+    if order.attention:
+        facts.append(AttentionResolved(code=order.attention))
+    return [*facts, _end(order)]
+
+
+def _end(order: Order) -> OrderEvent:
+    if order.failure is not None:
+        return OrderFailed(code=order.failure)
+    if order.completion == "FAILED":
+        return OrderFailed(code=Code.FULFILLMENT_FAILED)
+    if order.completion == "CANCELLED" and order.cancel is None:
+        return OrderCancelled(code=Code.FULFILLMENT_CANCELLED)
+    return OrderCancelled(code=Code.CANCELLED_ON_REQUEST)
+
+
+def _open(call: Call | None) -> Call | None:
+    return call if call and not call.answered else None

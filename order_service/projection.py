@@ -1,0 +1,118 @@
+"""What REST shows of an order: its own facts at once, its fulfillment as Kafka tells it."""
+
+from datetime import datetime
+from typing import Any, LiteralString
+
+from psycopg.types.json import Jsonb
+
+from contracts.chassis import outbox, receipts
+from contracts.chassis.event_store import Change
+from contracts.chassis.postgres import Connection, Row
+from contracts.envelope import Event
+from order_service.events import OrderEvent
+from order_service.order import STEPS_TOTAL, Order
+from order_service.order.wishes import advances, allowed_actions
+from order_service.publishing import fulfillment_id, percent, records
+
+
+async def follow(connection: Connection, change: Change[Order, OrderEvent]) -> None:
+    """The view, the outbox and the receipts agree with the new facts when this transaction commits."""
+    await project(connection, change.state, change.version, change.recorded[-1].recorded_at)
+    await outbox.add(connection, list(records(change)))
+    facts = [recorded.fact for recorded in change.recorded]
+    await receipts.advance(connection, advances(change.before, change.state, facts))
+
+
+async def project(connection: Connection, order: Order, version: int, at: datetime) -> None:
+    """The order's row shows this state; a newer row stays as it is."""
+    await connection.execute(
+        """
+        insert into order_view (
+            order_id, customer_id, stage, status, payment_status, step, version, document, placed_at, updated_at
+        )
+        values (
+            %(order_id)s, %(customer_id)s, %(stage)s, %(status)s, %(payment)s, %(step)s,
+            %(version)s, %(document)s, %(at)s, %(at)s
+        )
+        on conflict (order_id) do update
+        set stage = excluded.stage,
+            status = excluded.status,
+            payment_status = excluded.payment_status,
+            step = excluded.step,
+            version = excluded.version,
+            document = excluded.document,
+            updated_at = excluded.updated_at
+        where order_view.version < excluded.version
+        """,
+        {
+            "order_id": order.order_id,
+            "customer_id": order.customer_id,
+            "stage": order.stage,
+            "status": order.status,
+            "payment": order.payment,
+            "step": order.step,
+            "version": version,
+            "document": Jsonb(document(order)),
+            "at": at,
+        },
+    )
+
+
+def document(order: Order) -> dict[str, Any]:
+    """The parts of the view that no query filters by; nothing personal."""
+    return {
+        "lines": [line.model_dump(mode="json") for line in order.lines],
+        "currency": order.currency,
+        "totalMinor": order.total_minor,
+        "addressVersion": order.address_version,
+        "contactVersion": order.contact_version,
+        "instructionsVersion": order.instructions_version,
+        "fulfillmentId": fulfillment_id(order),
+        "holds": [hold.model_dump(mode="json") for hold in order.held if not order.is_requested],
+        "pendingCommands": [command_id for command_id, _ in order.lane],
+        "stepsDone": order.steps_done,
+        "stepsTotal": STEPS_TOTAL,
+        "percent": percent(order),
+        "attention": order.attention,
+        "failure": order.failure,
+        "allowedActions": allowed_actions(order),
+    }
+
+
+async def show_fulfillment(connection: Connection, event: Event) -> None:
+    """The order's row shows what the fulfillment's event says, unless it already shows something newer."""
+    await connection.execute(
+        """
+        update order_view
+        set fulfillment = %(data)s,
+            fulfillment_sequence = %(sequence)s,
+            fulfillment_at = %(at)s
+        where order_id = %(order_id)s
+          and fulfillment_sequence < %(sequence)s
+        """,
+        {
+            "data": Jsonb(event.data),
+            "sequence": event.sequence,
+            "at": event.time,
+            "order_id": event.correlation_id,
+        },
+    )
+
+
+FIND: LiteralString = "select * from order_view where order_id = %(order_id)s"
+
+# Keyset: a page never shifts when new orders arrive.
+PAGE: LiteralString = """
+    select *
+    from order_view
+    where (%(status)s::text is null or status = %(status)s)
+      and (%(stage)s::text is null or stage = %(stage)s)
+      and (%(customer_id)s::text is null or customer_id = %(customer_id)s)
+      and (%(after_at)s::timestamptz is null or (placed_at, order_id) < (%(after_at)s, %(after_id)s))
+    order by placed_at desc, order_id desc
+    limit %(limit)s
+    """
+
+
+async def find(connection: Connection, order_id: str) -> Row | None:
+    return await (await connection.execute(FIND, {"order_id": order_id})).fetchone()

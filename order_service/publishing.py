@@ -1,0 +1,73 @@
+"""Each fact of an order becomes exactly one public event, so the events' sequence has no gaps."""
+
+from collections.abc import Iterator
+
+from contracts.chassis.kafka import bucket_of
+
+from contracts import fulfillment, order
+from contracts.chassis.event_store import Change, Recorded
+from contracts.chassis.outbox import OutboxRecord
+from contracts.envelope import Event, to_record
+from contracts.order import OrderEventData
+from contracts.values import Line
+from order_service.events import OrderEvent
+from order_service.order import Order, evolve
+from order_service.order.state import STEPS_TOTAL
+
+
+def records(change: Change[Order, OrderEvent]) -> Iterator[OutboxRecord]:
+    """One record for each new fact, in order, with the order as it was right after that fact."""
+    state = change.before
+    for recorded in change.recorded:
+        state = evolve(state, recorded.fact)
+        yield _record(recorded, state)
+
+
+def _record(recorded: Recorded[OrderEvent], state: Order) -> OutboxRecord:
+    event = Event(
+        id=recorded.event_id,
+        type=order.event_type(type(recorded.fact).__name__),
+        source=order.SOURCE,
+        subject=recorded.stream,
+        time=recorded.recorded_at,
+        sequence=recorded.version,
+        correlation_id=state.order_id,
+        causation_id=recorded.causation_id,
+        traceparent=recorded.traceparent,
+        data=_data(recorded, state).model_dump(mode="json", exclude_none=True),
+    )
+    message = to_record(event)
+    return OutboxRecord(
+        bucket=bucket_of(state.order_id),
+        key=state.order_id,
+        topic=order.TOPIC,
+        headers={name: value.decode() for name, value in message.headers.items()},
+        body=message.value,
+    )
+
+
+def _data(recorded: Recorded[OrderEvent], state: Order) -> OrderEventData:
+    return OrderEventData(
+        order_id=state.order_id,
+        workflow_id=order.workflow_id(state.order_id),
+        status=state.status,
+        stage=state.stage,
+        payment_status=state.payment,
+        total_minor=state.total_minor,
+        currency=state.currency,
+        customer_id=state.customer_id,
+        lines=tuple(Line(sku=each.sku, quantity=each.quantity) for each in state.lines),
+        address_version=state.address_version,
+        fulfillment_id=fulfillment_id(state),
+        percent=percent(state),
+        code=getattr(recorded.fact, "code", None),
+        command_id=recorded.command_id,
+    )
+
+
+def fulfillment_id(state: Order) -> str | None:
+    return fulfillment.fulfillment_id(state.order_id, state.fulfillment_n) if state.fulfillment_n else None
+
+
+def percent(state: Order) -> int:
+    return round(100 * state.steps_done / STEPS_TOTAL)

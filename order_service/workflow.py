@@ -1,0 +1,252 @@
+"""The life of one order, from the stock on the shelf to the money in the till."""
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+
+from contracts import fulfillment
+from contracts import order as contract
+from contracts.chassis.temporal import Policy, start_outside, stored
+from contracts.envelope import CommandOutcome, Wish
+from contracts.order import FulfillmentCompleted, OrderProgressView, OrderStatusView
+from contracts.values import Outcome
+from order_service.activities import ORDER_WISHES, OrderActivities, Snapshot
+from order_service.order import STEPS_TOTAL, Step
+
+SAFETY_NET = timedelta(minutes=10)
+"""Without news for so long the fulfillment is asked; each further time six times later."""
+SAFETY_NET_LONGEST = timedelta(days=10)
+ASK_AGAIN = timedelta(days=1)
+"""After the provider refused to capture or to void."""
+
+
+@workflow.defn(name="processOrderWorkflow")
+class OrderWorkflow(contract.OrderApi):
+    """Drives one order; whatever it decides was decided by the order's stream."""
+
+    @workflow.init
+    def __init__(self, order_id: str) -> None:
+        self._order_id = order_id
+        self._order = Snapshot()
+        self._arrivals: deque[Arrival] = deque()
+        self._bare_wishes = 0
+        self._sent: set[str] = set()
+
+    @workflow.run
+    async def run(self, order_id: str) -> Outcome:
+        await self._hold_stock()
+        await self._authorize()
+        await self._confirm()
+        await self._request_fulfillment()
+        await self._await_outcome()
+        await self._capture()
+        await self._undo()
+        return await self._end()
+
+    # The steps: each one does what the stream asks for, or nothing when the stream is past it.
+
+    async def _hold_stock(self) -> None:
+        """All lines are held, or none. Also the first look: a stream that ended falls through all steps."""
+        self._arrivals = deque(arrival for arrival in self._arrivals if arrival is not None)
+        self._see(await stored(OrderActivities.hold_stock, self._order_id))
+
+    async def _authorize(self) -> None:
+        """The total is authorized or declined; `_capture` and `_undo` are its two ways out."""
+        while await self._comes(Step.AUTHORIZE):
+            await self._outside(
+                start_outside(OrderActivities.authorize, self._order_id, policy=Policy.PROVIDER)
+            )
+
+    async def _confirm(self) -> None:
+        """The order is confirmed and the parcel asked for, in one commit."""
+        if await self._comes(Step.CONFIRM):
+            self._see(await stored(OrderActivities.confirm, self._order_id))
+
+    async def _request_fulfillment(self) -> None:
+        """The fulfillment runs on its own; nothing else is sent to it before this has returned."""
+        while await self._comes(Step.START_FULFILLMENT):
+            await self._outside(
+                start_outside(
+                    OrderActivities.start_fulfillment_workflow, self._order_id, policy=Policy.BRIDGE
+                )
+            )
+
+    async def _await_outcome(self) -> None:
+        """The fulfillment has ended, its own compensation included. Wishes for the parcel pass on meanwhile."""
+        patience = SAFETY_NET
+        while await self._comes(Step.AWAIT_OUTCOME):
+            await self._pass_on()
+            if await self._something_arrives(within=patience):
+                continue
+            patience = min(patience * 6, SAFETY_NET_LONGEST)
+            self._sent.clear()
+            await self._outside(
+                start_outside(OrderActivities.query_fulfillment_status, self._order_id, policy=Policy.BRIDGE)
+            )
+
+    async def _capture(self) -> None:
+        """The parcel left, so the money is taken; a refusal is for a person, and is tried again every day."""
+        while await self._comes(Step.CAPTURE):
+            await self._outside(
+                start_outside(OrderActivities.capture, self._order_id, policy=Policy.PROVIDER)
+            )
+            if self._order.step is Step.CAPTURE:
+                await self._something_arrives(within=ASK_AGAIN)
+
+    async def _undo(self) -> None:
+        """The parcel did not leave: void, release, and only then say that the order was cancelled or failed."""
+        while await self._comes(Step.UNDO):
+            await self._outside(start_outside(OrderActivities.undo, self._order_id, policy=Policy.PROVIDER))
+            if self._order.step is Step.UNDO:
+                await self._something_arrives(within=ASK_AGAIN)
+
+    async def _end(self) -> Outcome:
+        """Whoever wished something in the last moment has a receipt too."""
+        await self._serve()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if self._order.outcome is None:
+            raise AssertionError(f"the order stopped at {self._order.step} without an end")
+        return self._order.outcome
+
+    # How the steps meet what arrives.
+
+    async def _comes(self, step: Step) -> bool:
+        """True when the stream asks for this step next, after everything that arrived has been recorded."""
+        await self._serve()
+        return self._order.step is step
+
+    async def _outside(self, call: workflow.ActivityHandle[Snapshot]) -> None:
+        """The call has finished and is seen; what arrives meanwhile is recorded at once."""
+        while not call.done():
+            await workflow.wait_condition(lambda: call.done() or bool(self._arrivals))
+            await self._serve()
+        self._see(await call)
+
+    async def _something_arrives(self, *, within: timedelta) -> bool:
+        try:
+            await workflow.wait_condition(lambda: bool(self._arrivals), timeout=within)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _serve(self) -> None:
+        """Everything that arrived is recorded, in the order it came."""
+        while self._arrivals:
+            match self._arrivals.popleft():
+                case FulfillmentCompleted() as news:
+                    self._see(await stored(OrderActivities.record_outcome, self._order_id, news))
+                case CommandOutcome() as news:
+                    self._see(await stored(OrderActivities.record_answer, self._order_id, news))
+                case (str() as name, Wish() as wish):
+                    command_id = self._command_id(wish)
+                    self._see(await stored(OrderActivities.submit, self._order_id, name, wish, command_id))
+                case None:
+                    self._see(await stored(OrderActivities.load, self._order_id))
+
+    async def _pass_on(self) -> None:
+        """The wishes for the parcel have been sent, oldest first; their answers come as signals."""
+        for command_id in self._order.lane:
+            if command_id not in self._sent:
+                self._sent.add(command_id)
+                await self._outside(
+                    start_outside(
+                        OrderActivities.signal_fulfillment_workflow,
+                        self._order_id,
+                        command_id,
+                        policy=Policy.BRIDGE,
+                    )
+                )
+
+    def _see(self, seen: Snapshot) -> None:
+        if seen.version >= self._order.version:
+            self._order = seen
+            workflow.set_current_details(f"{seen.status}: next {seen.step}")
+
+    def _command_id(self, wish: Wish) -> str:
+        """A bare signal has no command id of its own; this one is the same in every replay."""
+        if wish.command_id:
+            return wish.command_id
+        self._bare_wishes += 1
+        return f"{workflow.info().run_id}/{self._bare_wishes}"
+
+    # Signals only note what arrived; they never decide and never raise.
+
+    @workflow.signal(name="cancelOrder")
+    def cancel(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.append(("cancelOrder", wish or Wish()))
+
+    @workflow.signal(name="updateOrder")
+    def update(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.append(("updateOrder", wish or Wish()))
+
+    @workflow.signal(name="pauseOrderFulfillment")
+    def pause(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.append(("pauseOrderFulfillment", wish or Wish()))
+
+    @workflow.signal(name="resumeOrderFulfillment")
+    def resume(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.append(("resumeOrderFulfillment", wish or Wish()))
+
+    @workflow.signal(name="fulfillmentCompleted")
+    def fulfillment_completed(self, news: contract.CompletionSignal = None, *extra: Any) -> None:
+        self._arrivals.append(news)
+
+    @workflow.signal(name="commandOutcome")
+    def command_outcome(self, news: contract.AnswerSignal = None, *extra: Any) -> None:
+        self._arrivals.append(news)
+
+    @workflow.signal(name="knock")
+    def knock(self, *extra: Any) -> None:
+        self._arrivals.append(None)
+
+    @workflow.signal(dynamic=True)
+    def other(self, name: str, args: Sequence[RawValue]) -> None:
+        """A name with the suffix `Signal` means the plain one; any other gets a receipt that says no."""
+        plain = name.removesuffix("Signal")
+        wish = _decoded(args) if plain in ORDER_WISHES else Wish()
+        self._arrivals.append((plain if plain in ORDER_WISHES else name[:60], wish))
+
+    @workflow.query(name="getOrderStatus")
+    def status(self) -> OrderStatusView:
+        seen = self._order
+        return OrderStatusView(
+            order_id=self._order_id,
+            workflow_id=contract.workflow_id(self._order_id),
+            status=seen.status,
+            stage=seen.stage,
+            payment_status=seen.payment,
+            version=seen.version,
+            fulfillment_id=fulfillment.fulfillment_id(self._order_id, seen.n) if seen.n else None,
+        )
+
+    @workflow.query(name="getOrderProgress")
+    def progress(self) -> OrderProgressView:
+        seen = self._order
+        return OrderProgressView(
+            order_id=self._order_id,
+            current_step=seen.step,
+            percent=seen.percent,
+            steps_done=seen.steps_done,
+            steps_total=STEPS_TOTAL,
+        )
+
+    @workflow.query(dynamic=True)
+    def other_query(self, name: str, args: Sequence[RawValue]) -> OrderStatusView | OrderProgressView:
+        return self.progress() if name.startswith("getOrderProgress") else self.status()
+
+
+Arrival = FulfillmentCompleted | CommandOutcome | tuple[str, Wish] | None
+"""What a signal brought; None is a knock: read the stream again."""
+
+
+def _decoded(args: Sequence[RawValue]) -> Wish:
+    if not args:
+        return Wish()
+    try:
+        return workflow.payload_converter().from_payload(args[0].payload, Wish)
+    except Exception:  # noqa: BLE001  whatever the sender made of it, the workflow goes on
+        return Wish.model_validate(b"")
