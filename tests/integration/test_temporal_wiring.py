@@ -1,4 +1,4 @@
-"""Temporal's wiring, on a real server: what is in a history, what is retried, and one trace through it all."""
+"""Temporal's wiring, on a real server: what is in a history, what is retried, and one trace through all."""
 
 import asyncio
 import base64
