@@ -2,27 +2,52 @@
 
 A stream is the only truth about its order or fulfillment. Whoever changes it loads it, lets a pure decision
 answer with facts, and stores them with everything that must follow from them (projection, outbox rows, a
-knock) in one transaction. Two writers of one stream meet in `unique (stream, version)`: the second one reloads
-and decides again.
+knock) in one transaction. Two writers of one stream meet in `unique (stream, version)`: the second one
+reloads and decides again.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, LiteralString, TypeVar
 from uuid import UUID
 
-import psycopg
-from psycopg.types.json import Jsonb
 from pydantic import BaseModel, ConfigDict
 from uuid_utils.compat import uuid7
 
 from contracts.chassis.errors import Conflict
-from contracts.chassis.postgres import Connection, Database
+from contracts.chassis.postgres import Connection, Database, Row
 from contracts.chassis.telemetry import current_traceparent
 
 ATTEMPTS = 8
-"""Decisions taken again after a conflict; with eight writers of one stream the last one needs about six."""
+"""Times a decision is taken. From the second on the losers queue up for the stream, so that only writers who
+come fresh can still be faster."""
+
+_LOCK: LiteralString = "select pg_advisory_xact_lock(hashtextextended(%s, 0))"
+
+_LOAD: LiteralString = """
+    select
+        stream,
+        version,
+        event_id,
+        type,
+        schema_version,
+        data::text as data,
+        meta ->> 'actor' as actor,
+        meta ->> 'commandId' as command_id,
+        meta ->> 'causationId' as causation_id,
+        meta ->> 'traceparent' as traceparent,
+        recorded_at
+    from events
+    where stream = %s and version > %s
+    order by version
+    """
+
+_APPEND: LiteralString = """
+    insert into events (stream, version, event_id, type, schema_version, data, meta, recorded_at)
+    values (%s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s)
+    """
 
 
 class Fact(BaseModel):
@@ -35,6 +60,7 @@ class Fact(BaseModel):
 
 F = TypeVar("F", bound=Fact)
 S = TypeVar("S")
+T = TypeVar("T")
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -75,7 +101,7 @@ class Change(Generic[S, F]):
 
 
 Decision = Callable[[Connection, S | None], Awaitable[Sequence[F]]]
-"""Reads the state of the stream (None: nothing was ever recorded) and answers with facts, or raises Refused."""
+"""Reads the state of the stream (None: nothing was ever recorded); answers with facts, or raises Refused."""
 
 
 class EventStore(Generic[F]):
@@ -89,23 +115,15 @@ class EventStore(Generic[F]):
 
     async def load(self, connection: Connection, stream: str, after: int = 0) -> list[Recorded[F]]:
         """Facts of one stream, oldest first, from version `after + 1` on, without gaps."""
-        rows = await (
-            await connection.execute(
-                """
-                select stream, version, event_id, type, schema_version, data, meta, recorded_at
-                from events
-                where stream = %s and version > %s
-                order by version
-                """,
-                (stream, after),
-            )
-        ).fetchall()
+        rows = await (await connection.queue(_LOAD, (stream, after))).fetchall()
         return [self._read(row) for row in rows]
 
     async def append(
         self, connection: Connection, stream: str, expected_version: int, facts: Sequence[F], cause: Cause
     ) -> list[Recorded[F]]:
-        """The facts are stored as versions `expected_version + 1` on. Raises Conflict when someone wrote first."""
+        """The facts are stored as versions `expected_version + 1` on.
+
+        When someone wrote first the transaction ends in Conflict, at the latest at its commit."""
         now, traceparent = datetime.now(UTC), current_traceparent()
         recorded = [
             Recorded(
@@ -114,35 +132,24 @@ class EventStore(Generic[F]):
             )
             for version, fact in enumerate(facts, start=expected_version + 1)
         ]  # fmt: skip
-        try:
-            async with connection.cursor() as cursor:
-                await cursor.executemany(
-                    """
-                    insert into events (stream, version, event_id, type, schema_version, data, meta, recorded_at)
-                    values (%s, %s, %s, %s, %s, %s, %s, %s)
-                    """,
-                    [_row(each) for each in recorded],
-                )
-        except psycopg.errors.UniqueViolation as error:
-            raise Conflict(f"{stream} already has version {expected_version + 1}") from error
+        async with connection.cursor() as cursor:
+            await cursor.executemany(_APPEND, [_row(each) for each in recorded])
         return recorded
 
-    def _read(self, row: Mapping[str, Any]) -> Recorded[F]:
-        name, data, schema_version = row["type"], row["data"], row["schema_version"]
+    def _read(self, row: Row) -> Recorded[F]:
+        return Recorded(
+            row["stream"], row["version"], row["event_id"], self._fact(row),
+            row["actor"], row["command_id"], row["causation_id"], row["traceparent"], row["recorded_at"],
+        )  # fmt: skip
+
+    def _fact(self, row: Row) -> F:
+        name, schema_version = row["type"], row["schema_version"]
+        if (name, schema_version) not in self._upcasters:
+            return self._facts[name].model_validate_json(row["data"])
+        data = json.loads(row["data"])
         while upcast := self._upcasters.get((name, schema_version)):
             data, schema_version = upcast(data), schema_version + 1
-        meta = row["meta"]
-        return Recorded(
-            row["stream"],
-            row["version"],
-            row["event_id"],
-            self._facts[name].model_validate(data),
-            meta["actor"],
-            meta.get("commandId"),
-            meta.get("causationId"),
-            meta.get("traceparent"),
-            row["recorded_at"],
-        )
+        return self._facts[name].model_validate(data)
 
 
 def _row(recorded: Recorded[Any]) -> tuple[Any, ...]:
@@ -152,15 +159,15 @@ def _row(recorded: Recorded[Any]) -> tuple[Any, ...]:
         "causationId": recorded.causation_id,
         "traceparent": recorded.traceparent,
     }
-    fact = recorded.fact
+    fact: Fact = recorded.fact
     return (
         recorded.stream,
         recorded.version,
         recorded.event_id,
         type(fact).__name__,
         fact.schema_version,
-        Jsonb(fact.model_dump(mode="json")),
-        Jsonb({name: value for name, value in meta.items() if value is not None}),
+        fact.model_dump_json(),
+        json.dumps({name: value for name, value in meta.items() if value is not None}),
         recorded.recorded_at,
     )
 
@@ -180,7 +187,7 @@ class Journal(Generic[S, F]):
         self._store = store
         self._evolve = evolve
         self._follow = follow
-        """Writes what must follow from new facts in the same transaction: projection, outbox rows, receipts."""
+        """Writes what must follow from new facts in their transaction: projection, outbox rows, receipts."""
 
     async def read(self, stream: str) -> Change[S, F] | None:
         """The stream as it is now, with its facts; None when nothing was ever recorded."""
@@ -198,19 +205,19 @@ class Journal(Generic[S, F]):
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self.database.transaction() as connection:
-                    result = await work(connection)
+                    connection.contended = attempt > 1
+                    return await work(connection)
             except Conflict:
                 if attempt == ATTEMPTS:
                     raise
-            else:
-                self.database.ring("outbox")
-                return result
         raise AssertionError("unreachable")
 
     async def change_in(
         self, connection: Connection, stream: str, cause: Cause, decide: Decision[S, F]
     ) -> Change[S, F]:
         """The same inside a transaction of the caller's, who runs it again on Conflict."""
+        if connection.contended:
+            await connection.queue(_LOCK, (stream,))
         loaded = await self._load(connection, stream)
         before = loaded.state if loaded else None
         version = loaded.version if loaded else 0
@@ -233,6 +240,3 @@ class Journal(Generic[S, F]):
         for each in recorded:
             state = self._evolve(state, each.fact)
         return None if state is None else Change(stream, None, state, recorded[-1].version, recorded)
-
-
-T = TypeVar("T")

@@ -1,7 +1,8 @@
-"""The inbox: each event has its effect once, in the order of its stream, or is parked where a person finds it.
+"""The inbox: each event has its effect once, in the order of its stream, or is parked for a person.
 
-The mark and the effect are one transaction. A batch is applied whole when it can be; otherwise record by record,
-and one that keeps failing is parked together with every later record of its order, while other orders flow on.
+The mark and the effect are one transaction. A batch is applied whole when it can be; otherwise record by
+record, and one that keeps failing is parked together with every later record of its order, while other orders
+flow on.
 """
 
 import asyncio
@@ -21,12 +22,16 @@ log = structlog.get_logger()
 RETRY_PAUSES = (0.1, 0.5, 2.0)
 """Seconds before each further try of a record that failed."""
 
+KEY_LENGTH = 200
+"""Much longer than an order id, and short enough for an index."""
+
 Effect = Callable[[Connection, Event], Awaitable[None]]
 
 _MARK: LiteralString = """
     insert into inbox (consumer, event_id, stream, sequence)
     values (%(consumer)s, %(event_id)s, %(stream)s, %(sequence)s)
     on conflict do nothing
+    returning event_id
     """
 
 
@@ -43,11 +48,12 @@ class Inbox:
         self._effect = effect
 
     async def apply(self, records: Sequence[IncomingRecord]) -> None:
-        """Every record has had its effect once, or is parked. Raises Unavailable when the database is away."""
+        """Every record has had its effect once, or is parked.
+
+        Raises Unavailable when the database is away."""
         try:
             async with self._database.transaction() as connection:
-                parked = await self._parked_orders(connection, records)
-                if any(_order_of(record) in parked for record in records):
+                if await self._any_parked(connection, records):
                     raise Poison("an order of this batch is parked")
                 for record in records:
                     with record_span(record):
@@ -61,10 +67,10 @@ class Inbox:
 
     async def _apply(self, connection: Connection, record: IncomingRecord) -> None:
         try:
-            event = from_record(record.raw_headers, record.value, record.key)
+            event = from_record(record.headers, record.value, record.key)
         except ValueError as error:
             raise Poison("not an event of ours") from error
-        marked = await connection.execute(
+        marked = await connection.queue(
             _MARK,
             {
                 "consumer": self._consumer,
@@ -73,13 +79,13 @@ class Inbox:
                 "sequence": event.sequence,
             },
         )
-        if marked.rowcount == 1:
+        if await marked.fetchone() is not None:
             await self._effect(connection, event)
         elif not await self._is_known(connection, event):
             raise Poison("another event has this place in the stream")
 
     async def _is_known(self, connection: Connection, event: Event) -> bool:
-        found = await connection.execute(
+        found = await connection.queue(
             "select 1 from inbox where consumer = %s and event_id = %s", (self._consumer, event.id)
         )
         return await found.fetchone() is not None
@@ -88,11 +94,10 @@ class Inbox:
         for pause in (*RETRY_PAUSES, None):
             try:
                 async with self._database.transaction() as connection:
-                    if _order_of(record) in await self._parked_orders(connection, [record]):
+                    if await self._any_parked(connection, [record]):
                         await self._park(connection, record, "an earlier record of this order is parked")
-                        return
-                    await self._apply(connection, record)
-                    return
+                    else:
+                        await self._apply(connection, record)
             except Unavailable:
                 raise
             except Exception as error:
@@ -100,16 +105,17 @@ class Inbox:
                     await self._set_aside(record, error)
                     return
                 await asyncio.sleep(pause)
+            else:
+                return
 
     async def _set_aside(self, record: IncomingRecord, error: Exception) -> None:
         log.error("record parked", order_id=_order_of(record), reason=type(error).__name__)
+        reason = str(error) if isinstance(error, Poison) else type(error).__name__
         async with self._database.transaction() as connection:
-            await self._park(
-                connection, record, str(error) if isinstance(error, Poison) else type(error).__name__
-            )
+            await self._park(connection, record, reason)
 
     async def _park(self, connection: Connection, record: IncomingRecord, reason: str) -> None:
-        await connection.execute(
+        await connection.queue(
             """
             insert into parked (consumer, topic, partition, record_offset, order_id, headers, body, reason)
             values (%s, %s, %s, %s, %s, %s, %s, %s)
@@ -121,25 +127,29 @@ class Inbox:
                 record.partition,
                 record.offset,
                 _order_of(record),
-                Jsonb(record.headers),
+                Jsonb({_text(name.encode()): _text(value) for name, value in record.headers.items()}),
                 record.value,
                 reason,
             ),
         )
 
-    async def _parked_orders(self, connection: Connection, records: Sequence[IncomingRecord]) -> set[str]:
+    async def _any_parked(self, connection: Connection, records: Sequence[IncomingRecord]) -> bool:
+        """True when an order of these records has a parked one."""
         orders = list({_order_of(record) for record in records})
-        rows = await connection.execute(
-            "select distinct order_id from parked where consumer = %s and order_id = any(%s)",
+        found = await connection.queue(
+            "select 1 from parked where consumer = %s and order_id = any(%s) limit 1",
             (self._consumer, orders),
         )
-        return {row["order_id"] for row in await rows.fetchall()}
+        return await found.fetchone() is not None
 
 
 def _order_of(record: IncomingRecord) -> str:
     """The record's key; a record without one is an order of its own."""
-    return (
-        record.key.decode(errors="replace")
-        if record.key
-        else f"{record.topic}/{record.partition}/{record.offset}"
-    )
+    if record.key:
+        return _text(record.key)[:KEY_LENGTH]
+    return f"{record.topic}/{record.partition}/{record.offset}"
+
+
+def _text(raw: bytes) -> str:
+    """What PostgreSQL can store of bytes that a stranger sent."""
+    return raw.decode(errors="replace").replace("\x00", "\ufffd")

@@ -1,11 +1,11 @@
 """Knocks: starts and signals for our own workflow, written with the facts and delivered by a relay.
 
-A knock carries no decision; who is knocked re-reads its stream. So the order of knocks does not matter, a lost
-lease may deliver one twice, and SKIP LOCKED is right here.
+A knock carries no decision; who is knocked re-reads its stream. So the order of knocks does not matter, one
+may be delivered twice, and SKIP LOCKED is right here.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import LiteralString
@@ -47,13 +47,14 @@ Deliver = Callable[[DueKnock], Awaitable[None]]
 
 async def add(connection: Connection, knock: Knock) -> None:
     """The knock is delivered after this transaction committed."""
-    await connection.execute(
+    await connection.queue(
         """
         insert into knocks (workflow_id, signal, command_id, traceparent)
         values (%s, %s, %s, %s)
         """,
         (knock.workflow_id, knock.signal, knock.command_id, current_traceparent()),
     )
+    connection.bells.add(CHANNEL)
 
 
 class KnockRelay:
@@ -88,12 +89,15 @@ class KnockRelay:
     async def turn(self) -> int:
         """One look; the number of knocks that were claimed and tried."""
         due = await self._claim()
-        await asyncio.gather(*(self._try(knock) for knock in due))
+        if not due:
+            return 0
+        failures = await asyncio.gather(*(self._try(knock) for knock in due))
+        await self._settle(due, failures)
         return len(due)
 
     async def _until_next(self) -> float:
         row = await self._database.fetch_one(
-            "select extract(epoch from min(due_at) - clock_timestamp())::float as seconds from knocks"
+            "select extract(epoch from min(due_at) - now())::float as seconds from knocks"
         )
         seconds = row["seconds"] if row else None
         if seconds is None:
@@ -109,8 +113,8 @@ class KnockRelay:
             where id in (
                 select id
                 from knocks
-                where due_at <= clock_timestamp()
-                order by id
+                where due_at <= now()
+                order by due_at
                 limit %(limit)s
                 for update skip locked
             )
@@ -121,27 +125,29 @@ class KnockRelay:
         )
         return [DueKnock(**row) for row in rows]
 
-    async def _try(self, knock: DueKnock) -> None:
+    async def _try(self, knock: DueKnock) -> Exception | None:
         try:
             with attached(knock.traceparent):
                 await self._deliver(knock)
         except Exception as error:
             log.warning("knock not delivered", workflow_id=knock.workflow_id, reason=type(error).__name__)
-            await self._set_back(knock, error)
-        else:
-            await self._database.execute("delete from knocks where id = %(id)s", id=knock.id)
+            return error
+        return None
 
-    async def _set_back(self, knock: DueKnock, error: Exception) -> None:
-        pause = min(
-            self._settings.backoff_seconds * 2 ** min(knock.attempts, 16), self._settings.max_backoff_seconds
-        )
-        await self._database.execute(
-            """
-            update knocks
-            set due_at = clock_timestamp() + %(pause)s, last_error = %(error)s
-            where id = %(id)s
-            """,
-            id=knock.id,
-            pause=timedelta(seconds=pause),
-            error=type(error).__name__,
-        )
+    async def _settle(self, due: Sequence[DueKnock], failures: Sequence[Exception | None]) -> None:
+        """What was delivered is gone; what failed is due again after its pause."""
+        async with self._database.transaction() as connection:
+            await connection.queue(
+                "delete from knocks where id = any(%s)",
+                ([knock.id for knock, failure in zip(due, failures, strict=True) if failure is None],),
+            )
+            for knock, failure in zip(due, failures, strict=True):
+                if failure is not None:
+                    await connection.queue(
+                        "update knocks set due_at = clock_timestamp() + %s, last_error = %s where id = %s",
+                        (self._pause_after(knock.attempts), type(failure).__name__, knock.id),
+                    )
+
+    def _pause_after(self, attempts: int) -> timedelta:
+        seconds = self._settings.backoff_seconds * 2 ** min(attempts - 1, 16)
+        return timedelta(seconds=min(seconds, self._settings.max_backoff_seconds))

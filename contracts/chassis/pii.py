@@ -1,4 +1,4 @@
-"""What names a person lives here and nowhere else; facts, records and logs carry only a reference and a version."""
+"""What names a person lives here and nowhere else; facts, records and logs carry a reference to it."""
 
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ Kind = Literal["address", "contact", "instructions", "payment", "note"]
 
 async def put(connection: Connection, ref: str, kind: Kind, version: int, content: dict[str, Any]) -> None:
     """The content is kept under its version; a version that is already there stays as it is."""
-    await connection.execute(
+    await connection.queue(
         """
         insert into pii (ref, kind, version, content)
         values (%s, %s, %s, %s)

@@ -1,20 +1,73 @@
-"""One service's own database: a pool, transactions with bounded waits, and the bell that wakes its relays."""
+"""One service's own database: a pool, transactions with bounded waits, and the bell that wakes its relays.
+
+A transaction is a pipeline: `begin` travels with the first statement, `queue` sends without waiting, and
+`commit` travels with what was queued last. So loading a stream and writing a change are one round trip each.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+import select
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString, Self
+from typing import Any, LiteralString, Self, cast
 
 import psycopg
+from psycopg.abc import Params, Query, QueryNoTemplate
 from psycopg.conninfo import make_conninfo
-from psycopg.rows import DictRow, dict_row
+from psycopg.pq.abc import PGconn
+from psycopg.rows import AsyncRowFactory, DictRow, dict_row
+from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from contracts.chassis.errors import Conflict, Unavailable
 from contracts.chassis.settings import PostgresSettings
 
-Connection = psycopg.AsyncConnection[DictRow]
 Row = DictRow
+
+QUIET_AFTER_BELL_SECONDS = 0.003
+"""Commits of this long share one bell: 4,000 changes a second would otherwise send as many notifications."""
+
+
+class Connection(psycopg.AsyncConnection[DictRow]):
+    """A connection that can send without waiting, and knows which bells to ring when its work is done."""
+
+    def __init__(self, pgconn: PGconn, row_factory: AsyncRowFactory[DictRow] = dict_row) -> None:
+        super().__init__(pgconn, row_factory)
+        self.bells: set[str] = set()
+        """Channels whose relays have something to do once this transaction committed."""
+        self.contended = False
+        """True when this work lost against another writer before."""
+        self._sending: psycopg.AsyncPipeline | None = None
+
+    async def execute(
+        self, query: Query, params: Params | None = None, *, prepare: bool | None = None, binary: bool = False
+    ) -> psycopg.AsyncCursor[DictRow]:
+        """The statement is done, and everything that was queued before it."""
+        plain = cast("QueryNoTemplate", query)
+        cursor = await super().execute(plain, params, prepare=prepare, binary=binary)
+        if self._sending is not None:
+            await self._sending.sync()
+        return cursor
+
+    async def queue(
+        self, query: QueryNoTemplate, params: Params | None = None
+    ) -> psycopg.AsyncCursor[DictRow]:
+        """The statement is on its way: a fetch waits for its rows, an error comes with the commit or sooner.
+
+        It has no `rowcount` yet. Outside of a transaction this is `execute`."""
+        return await super().execute(query, params)
+
+    @asynccontextmanager
+    async def pipelined(self) -> AsyncGenerator[None]:
+        """A transaction around everything inside; the pool rolls back what is left with an error."""
+        try:
+            async with self.pipeline() as self._sending:
+                await self.queue("begin")
+                yield
+                end = await self.queue("commit")
+        finally:
+            self._sending = None
+        if end.statusmessage != "COMMIT":
+            raise psycopg.InternalError("an error inside was swallowed, so nothing was committed")
 
 
 class Database:
@@ -24,11 +77,14 @@ class Database:
         self._conninfo = connection_string(settings, application)
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._conninfo,
-            connection_class=psycopg.AsyncConnection[DictRow],
-            kwargs={"row_factory": dict_row, "autocommit": True},
+            connection_class=Connection,
+            kwargs={"autocommit": True},
             min_size=1,
             max_size=settings.pool_size,
             timeout=settings.pool_wait_seconds,
+            # After that the next caller tries again at once, instead of waiting for a back-off of minutes.
+            reconnect_timeout=settings.pool_wait_seconds,
+            check=_still_there,
             open=False,
         )
         self._bells: dict[str, asyncio.Task[None]] = {}
@@ -47,18 +103,22 @@ class Database:
         return self._conninfo
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self) -> AsyncGenerator[Connection]:
         """A connection in autocommit. Raises Unavailable when the database does not answer in time."""
         with _translated():
             async with self._pool.connection() as connection:
+                connection.bells.clear()
+                connection.contended = False
                 yield connection
+        for channel in connection.bells:
+            self.ring(channel)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self) -> AsyncGenerator[Connection]:
         """Everything inside commits together or not at all.
 
-        Raises Unavailable when the database does not answer, Conflict when it could not order two writers."""
-        async with self.connection() as connection, connection.transaction():
+        Raises Unavailable when the database does not answer, Conflict when another writer was first."""
+        async with self.connection() as connection, connection.pipelined():
             yield connection
 
     async def fetch(self, query: LiteralString, **parameters: Any) -> list[Row]:
@@ -75,7 +135,7 @@ class Database:
             return (await connection.execute(query, parameters)).rowcount
 
     def ring(self, channel: str) -> None:
-        """Wakes whoever listens on the channel, soon and at most once for many commits.
+        """Wakes whoever listens on the channel, soon and once for many commits.
 
         Called after the commit: NOTIFY inside the append transaction takes a global lock and caps the store
         at 4.6k transactions a second. A bell that is lost costs one poll interval, never a row."""
@@ -90,9 +150,13 @@ class Database:
             self._rung.discard(channel)
             try:
                 async with self._pool.connection() as connection:
-                    await connection.execute("select pg_notify(%s, '')", (channel,))
-            except (psycopg.Error, PoolTimeout):
+                    # A notification needs no disk: nothing is lost with it that a poll would not find.
+                    await connection.execute(
+                        "select set_config('synchronous_commit', 'off', true), pg_notify(%s, '')", (channel,)
+                    )
+            except psycopg.Error:
                 return
+            await asyncio.sleep(QUIET_AFTER_BELL_SECONDS)
 
 
 def connection_string(settings: PostgresSettings, application: str) -> str:
@@ -106,8 +170,18 @@ def connection_string(settings: PostgresSettings, application: str) -> str:
         settings.url,
         application_name=application,
         connect_timeout=settings.connect_timeout_seconds,
+        keepalives_idle=30,
+        tcp_user_timeout=30_000,
         options=options,
     )
+
+
+async def _still_there(connection: Connection) -> None:
+    """Raises when the server has hung up: an idle connection that has something to read was told goodbye."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise psycopg.OperationalError("the server closed the connection")
 
 
 class _translated:  # noqa: N801  reads as a word: `with _translated():`
@@ -119,7 +193,17 @@ class _translated:  # noqa: N801  reads as a word: `with _translated():`
         match error:
             case psycopg.errors.SerializationFailure() | psycopg.errors.DeadlockDetected():
                 raise Conflict from error
-            case psycopg.OperationalError() | psycopg.InterfaceError() | PoolTimeout():
+            case psycopg.errors.UniqueViolation() if (
+                error.diag.constraint_name == "events_stream_version_key"
+            ):
+                raise Conflict from error
+            case (
+                psycopg.OperationalError()
+                | psycopg.InterfaceError()
+                | psycopg.errors.IdleInTransactionSessionTimeout()
+                | psycopg.errors.ReadOnlySqlTransaction()
+                | PoolTimeout()
+            ):
                 raise Unavailable("the database does not answer") from error
             case _:
                 return
@@ -141,12 +225,33 @@ class Listener:
                 await asyncio.sleep(1)
 
     async def _listen(self) -> None:
-        connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
-        async with connection:
+        async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
             for channel in self.heard:
-                await connection.execute(psycopg.sql.SQL("listen {}").format(psycopg.sql.Identifier(channel)))
+                await connection.execute(SQL("listen {}").format(Identifier(channel)))
             # What was rung while nobody listened is found by looking once.
             for event in self.heard.values():
                 event.set()
-            async for notification in connection.notifies():
-                self.heard[notification.channel].set()
+            await self._hear(connection.pgconn)
+
+    async def _hear(self, pgconn: PGconn) -> None:
+        """Sets the events of each notification until the connection is lost, which raises.
+
+        By the loop's own reader: `connection.notifies()` wakes up ten times a second to look for nothing."""
+        loop = asyncio.get_running_loop()
+        lost: asyncio.Future[None] = loop.create_future()
+
+        def read() -> None:
+            try:
+                pgconn.consume_input()
+            except psycopg.Error as error:
+                loop.remove_reader(pgconn.socket)
+                lost.set_exception(error)
+                return
+            while notification := pgconn.notifies():
+                self.heard[notification.relname.decode()].set()
+
+        loop.add_reader(pgconn.socket, read)
+        try:
+            await lost
+        finally:
+            loop.remove_reader(pgconn.socket)

@@ -76,25 +76,26 @@ async def grant(
     answer_of: Callable[[Change[S, F]], dict[str, Any]] | None = None,
     granted: Callable[[Connection, Change[S, F]], Awaitable[None]] | None = None,
 ) -> Granted[S]:
-    """The wish is decided and its receipt stored, both in one transaction; a known command gets its stored answer.
+    """The wish is decided and its receipt stored in one transaction; a known command gets its stored answer.
 
-    `granted` writes what else must follow, such as a knock. Raises Invalid(KEY_REUSED) when the same key came with
-    another request."""
+    `granted` writes what else must follow, such as a knock. Raises Invalid(KEY_REUSED) when the same key came
+    with another request."""
 
     async def work(connection: Connection) -> Granted[S]:
         known = await _claim(connection, command)
         if known is not None:
-            if known["request_hash"] != command.request_hash:
+            if command.request_hash and known["request_hash"] != command.request_hash:
                 raise Invalid(
                     "this Idempotency-Key was used for a different request; send a new key",
                     code=Code.KEY_REUSED,
                 )
             return Granted(receipt_of(known), known["answer"], True, None, 0)
+        # What a refused decision wrote before it said no is undone, the refusal is kept.
+        await connection.queue("savepoint decision")
         try:
-            # A savepoint: what a refused decision wrote before it said no is undone, the refusal is kept.
-            async with connection.transaction():
-                change = await journal.change_in(connection, command.stream, command.cause, decide)
+            change = await journal.change_in(connection, command.stream, command.cause, decide)
         except Refused as refusal:
+            await connection.queue("rollback to savepoint decision")
             receipt = Receipt(
                 command_id=command.command_id,
                 status="REJECTED",
@@ -132,7 +133,7 @@ async def refuse(connection: Connection, command: Command, code: Code, detail: s
 async def advance(connection: Connection, steps: Sequence[Advance]) -> None:
     """Each receipt moves forward; one that is already final stays as it is."""
     for step in steps:
-        await connection.execute(
+        await connection.queue(
             """
             update receipts
             set status = %(status)s,
@@ -172,22 +173,23 @@ def receipt_of(row: Row) -> Receipt:
 
 
 async def _claim(connection: Connection, command: Command) -> Row | None:
-    """None when the command is new and now ours; otherwise its row. Waits for a twin that is being decided."""
-    inserted = await connection.execute(
+    """None when the command is new and now ours; otherwise its row. Waits for a twin being decided."""
+    inserted = await connection.queue(
         """
         insert into receipts (command_id, name, stream, actor, request_hash)
         values (%s, %s, %s, %s, %s)
         on conflict (command_id) do nothing
+        returning command_id
         """,
         (command.command_id, command.name, command.stream, command.actor, command.request_hash),
     )
-    if inserted.rowcount == 1:
+    if await inserted.fetchone() is not None:
         return None
-    return await (await connection.execute(FIND, {"command_id": command.command_id})).fetchone()
+    return await (await connection.queue(FIND, {"command_id": command.command_id})).fetchone()
 
 
 async def _answer(connection: Connection, receipt: Receipt, answer: dict[str, Any] | None) -> None:
-    await connection.execute(
+    await connection.queue(
         """
         update receipts
         set status = %(status)s,

@@ -69,7 +69,7 @@ create table outbox_leases (
 );
 insert into outbox_leases (bucket) select generate_series(0, 15);
 create table outbox_relays (owner text primary key, seen_at timestamptz not null);
-create table outbox_cluster (only boolean primary key check (only), cluster_id text not null);
+create table outbox_cluster (singleton boolean primary key check (singleton), cluster_id text not null);
 
 create table knocks (
     id bigint generated always as identity primary key,
