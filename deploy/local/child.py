@@ -58,7 +58,7 @@ class Child:
         self.plan = plan
         self.restarts = 0
         self.on_change: Callable[[], None] = lambda: None
-        """Called when the process runs again after a crash, so with another pid."""
+        """Called when the process has ended unasked, and when it runs again, with another pid."""
         self._restart = restart
         self._notice = notice
         self._process: subprocess.Popen[bytes] | None = None
@@ -177,7 +177,10 @@ class Child:
             began = time.monotonic()
             self._gone.wait()
             self._ready.clear()
-            if not (self._wanted and self._restart):
+            if not self._wanted:
+                return
+            self.on_change()
+            if not self._restart:
                 return
             if time.monotonic() - began > 30:
                 pause = 0.1

@@ -26,8 +26,11 @@ def plan(folder: Path, log: Path) -> Plan:
 
 
 def address(folder: Path) -> str:
-    """`host:port` of the running broker."""
-    return json.loads(_file(folder).read_text())["bootstrap"]
+    """`host:port` of the running broker; empty while there is none."""
+    try:
+        return json.loads(_file(folder).read_text())["bootstrap"]
+    except (OSError, ValueError):
+        return ""
 
 
 def _file(folder: Path) -> Path:

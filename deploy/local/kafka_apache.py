@@ -1,8 +1,4 @@
-"""A single-node Apache Kafka 4 (KRaft) for `--kafka apache`: fetched once by Maven coordinates, data kept.
-
-`jgo` fetches it from Maven Central; where that is not reachable and Maven is installed, Maven does, with its
-own settings and mirrors.
-"""
+"""A single-node Apache Kafka 4 (KRaft) for `--kafka apache`: fetched once by Maven coordinates, data kept."""
 
 import os
 import re
@@ -10,19 +6,16 @@ import shutil
 import socket
 import struct
 import subprocess
-import tempfile
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from jgo.env import EnvironmentBuilder
-from jgo.maven import MavenContext, PythonResolver
-
 from deploy.local.child import Notice, Plan, StartError, tail
 from deploy.local.ports import Ports
-from deploy.local.state import write_atomically
+from deploy.local.state import ROOT, write_atomically
 
 VERSION = "4.1.0"
 PARTITIONS = 16
@@ -107,69 +100,19 @@ def class_path(notice: Notice) -> str:
 
 
 def _fetch(into: Path, notice: Notice) -> None:
+    """The jars are in `into`; fetched in a process of its own, which says how far it is."""
     notice(f"fetching Apache Kafka {VERSION}, about 45 MB, once")
-    try:
-        _fetch_with_jgo(into, notice)
-    except Exception as error:
-        # jgo raises whatever its HTTP client raises.
-        if shutil.which("mvn") is None:
-            raise StartError(
-                f"Apache Kafka could not be fetched from Maven Central ({type(error).__name__})",
-                "check the network, or use --kafka embedded or --kafka HOST:PORT",
-            ) from error
-        notice("Maven Central is not reachable directly, asking Maven")
-        _fetch_with_maven(into)
-
-
-def _fetch_with_jgo(into: Path, notice: Notice) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        # Caches of its own: jgo leaves half a file behind when it is interrupted.
-        resolver = PythonResolver(progress_callback=_Progress(notice))
-        context = MavenContext(resolver=resolver, repo_cache=Path(scratch) / "maven", local_repos=[])
-        builder = EnvironmentBuilder(context, cache_dir=Path(scratch) / "jgo")
-        for jar in builder.from_endpoint("+".join(_COORDINATES), main_class="kafka.Kafka").all_jars:
-            shutil.copy2(jar, into)
-
-
-def _fetch_with_maven(into: Path) -> None:
-    dependencies = "".join(
-        "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(
-            *coordinate.split(":")
-        )
-        for coordinate in _COORDINATES
-    )
-    with tempfile.TemporaryDirectory() as scratch:
-        (Path(scratch) / "pom.xml").write_text(
-            '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
-            "<groupId>tandem</groupId><artifactId>kafka</artifactId><version>1</version>"
-            f"<dependencies>{dependencies}</dependencies></project>"
-        )
-        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={into}", "-DincludeScope=runtime"]
-        done = subprocess.run(
-            ["mvn", "-q", "-B", *goal], cwd=scratch, capture_output=True, text=True, check=False
-        )
-    if done.returncode != 0:
+    command = [sys.executable, "-m", "deploy.local.kafka_fetch", str(into), *_COORDINATES]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as fetching:
+        last = ""
+        for line in fetching.stdout or ():
+            last = line.strip()
+            notice(last)
+    if fetching.returncode != 0:
         raise StartError(
-            f"Maven could not fetch Apache Kafka:\n{done.stdout[-800:]}",
-            "check Maven's settings, or use --kafka embedded or --kafka HOST:PORT",
+            f"Apache Kafka could not be fetched: {last}",
+            "check the network or Maven's settings, or use --kafka embedded or --kafka HOST:PORT",
         )
-
-
-class _Progress:
-    """Says how much has arrived, every ten megabytes."""
-
-    def __init__(self, notice: Notice) -> None:
-        self._notice = notice
-        self._bytes = 0
-
-    @contextmanager
-    def __call__(self, name: str, size: int) -> Generator[Callable[[int], None]]:
-        yield self._arrived
-
-    def _arrived(self, more: int) -> None:
-        before, self._bytes = self._bytes, self._bytes + more
-        if before // 10_000_000 != self._bytes // 10_000_000:
-            self._notice(f"  {self._bytes // 1_000_000} MB")
 
 
 def _properties(logs: Path, ports: Ports) -> str:

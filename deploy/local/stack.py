@@ -63,8 +63,9 @@ class Stack:
         self._settings = dict(settings or {})
         self._notice = notice
         self._layers: list[list[Child]] = []
+        self._stopped = threading.Event()
         self._changed = threading.Lock()
-        self.on_change: Callable[[], None] = lambda: None
+        self.on_change: Callable[[], object] = lambda: None
         """Called when a process got another pid or address."""
 
     # What others need to know.
@@ -87,6 +88,12 @@ class Stack:
         if self._kafka == "embedded":
             return kafka.address(self.state.folder)
         return f"127.0.0.1:{self.ports['kafka']}" if self._kafka == "apache" else self._kafka
+
+    def port_of(self, name: str) -> int | None:
+        """Where a process stands; the embedded broker chooses for itself."""
+        if name == "kafka":
+            return int(self.kafka_servers.rpartition(":")[2] or 0) or None
+        return self.ports.taken.get(name)
 
     @property
     def sandbox_url(self) -> str:
@@ -135,6 +142,7 @@ class Stack:
 
     def start(self) -> None:
         """Everything is ready. Raises StartError, with nothing left running."""
+        self._stopped.clear()
         self.state.make()
         self.state.write_temporal_config(self.temporal_address)
         self.state.key_rings()
@@ -154,6 +162,7 @@ class Stack:
 
     def stop(self) -> None:
         """Nothing runs any more: services first, then what they stand on, within five seconds."""
+        self._stopped.set()
         for layer, seconds in zip(reversed(self._layers), (3.0, 1.5), strict=False):
             _side_by_side(lambda child, limit=seconds: child.stop(limit), layer)
         self._layers.clear()
@@ -214,17 +223,19 @@ class Stack:
         return {**os.environ, **self.state.key_rings()}
 
     def _start_layer(self, plans: Iterable[Plan]) -> None:
+        if self._stopped.is_set():
+            raise StartError("the stack was stopped while it started", "start it again")
         layer = [Child(plan, restart=self._restart, notice=self._notice) for plan in plans]
         for child in layer:
-            child.on_change = lambda child=child: self._after_restart(child)
+            child.on_change = lambda child=child: self._after_change(child)
             self.children[child.name] = child
         self._layers.append(layer)
         _side_by_side(Child.start, layer)
 
-    def _after_restart(self, child: Child) -> None:
+    def _after_change(self, child: Child) -> None:
         """Who spoke to a broker that came back on another port is restarted with the new address."""
         with self._changed:
-            if child.name == "kafka" and self._kafka == "embedded":
+            if child.is_ready and child.name == "kafka" and self._kafka == "embedded":
                 for service in SERVICES:
                     for role in USES_KAFKA:
                         with suppress(KeyError):

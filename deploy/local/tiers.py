@@ -1,0 +1,182 @@
+"""`python -m deploy.local.tiers`: runs the tests tier by tier and says what was not run, and why."""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local import kafka_apache
+from deploy.local.child import StartError
+from deploy.local.state import ROOT
+
+Run = Callable[[Sequence[str]], tuple[int, list[str]]]
+
+_BESIDE = Path(sys.executable).parent
+_NO_TESTS = 5
+"""pytest's exit code when it found nothing to run."""
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+_COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?|xfailed|xpassed)")
+_SUMMARY = re.compile(
+    r"^=* ?(.*\b(?:passed|failed|skipped|error|errors|no tests ran)\b.* in [\d.:]+m?s.*?) ?=*$"
+)
+_SKIPPED = re.compile(r"^SKIPPED \[\d+\] (.+)$")
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Some commands of ours and the tests of some folders."""
+
+    name: str
+    folders: tuple[str, ...]
+    checks: tuple[tuple[str, ...], ...] = ()
+    missing: Callable[[], str | None] = lambda: None
+    """Why the tier cannot run on this machine."""
+
+
+def _no_java() -> str | None:
+    try:
+        kafka_apache.java()
+    except StartError as error:
+        return f"{error}; {error.fix}"
+    return None
+
+
+CHECKS = (
+    ("ruff", "format", "--check", "."),
+    ("ruff", "check", "."),
+    ("pyright",),
+    ("lint-imports",),
+)
+TIERS = {
+    tier.name: tier
+    for tier in (
+        Tier("quick", ("tests/unit", "tests/contract"), CHECKS),
+        Tier("unit", ("tests/unit",)),
+        Tier("contract", ("tests/contract",)),
+        Tier("integration", ("tests/integration",)),
+        Tier("e2e", ("tests/e2e",)),
+        Tier("kafka", ("tests/kafka",), missing=_no_java),
+    )
+}
+ALL = ("quick", "integration", "e2e", "kafka")
+"""Each test once: `quick` holds unit and contract."""
+
+
+@dataclass
+class Result:
+    """What became of a tier."""
+
+    tier: str
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    summary: str = ""
+    """pytest's own last line."""
+    broken: list[str] = field(default_factory=list[str])
+    """Checks that failed, and runs that ended without counting their failures."""
+    not_run: list[str] = field(default_factory=list[str])
+    """What was skipped and why."""
+
+    def is_good(self, *, strict: bool) -> bool:
+        return not (self.broken or self.failed or (strict and self.not_run))
+
+
+def read_pytest(lines: Iterable[str], result: Result) -> None:
+    """Adds what pytest's output says to the result: counts, its summary line, reasons of skips."""
+    for line in (_ESCAPES.sub("", line).strip() for line in lines):
+        skipped, summary = _SKIPPED.match(line), _SUMMARY.match(line)
+        if skipped:
+            result.not_run.append(skipped.group(1))
+        elif summary:
+            result.summary = summary.group(1).strip()
+            counts = {name.rstrip("s"): int(number) for number, name in _COUNT.findall(result.summary)}
+            result.passed = counts.get("passed", 0) + counts.get("xfailed", 0)
+            result.failed = counts.get("failed", 0) + counts.get("error", 0) + counts.get("xpassed", 0)
+            result.skipped = counts.get("skipped", 0)
+
+
+def run_tier(tier: Tier, run: Run, pytest_options: Sequence[str] = ()) -> Result:
+    """Runs the tier's checks, all of them, and then its tests."""
+    result, began = Result(tier.name), time.monotonic()
+    reason = tier.missing()
+    if reason:
+        result.not_run.append(f"the whole tier: {reason}")
+        return result
+    for check in tier.checks:
+        if run([str(_BESIDE / check[0]), *check[1:]])[0] != 0:
+            result.broken.append(" ".join(check))
+        else:
+            result.passed += 1
+    checked = result.passed
+    code, lines = run([sys.executable, "-m", "pytest", *tier.folders, *pytest_options])
+    read_pytest(lines, result)
+    result.passed += checked
+    if code == _NO_TESTS:
+        result.not_run.append("no tests were found")
+    elif code != 0 and not result.failed:
+        result.broken.append(f"pytest ended with {code}")
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _run(command: Sequence[str]) -> tuple[int, list[str]]:
+    """Runs a command in the repository; its output is shown as it comes and returned."""
+    lines: list[str] = []
+    print(f"$ {' '.join([Path(command[0]).name, *command[1:]])}", flush=True)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if sys.stdout.isatty():
+        environment |= {"FORCE_COLOR": "1", "COLUMNS": str(os.get_terminal_size().columns)}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            lines.append(line)
+    return process.returncode, lines
+
+
+def report(results: Sequence[Result], *, strict: bool, console: Console) -> None:
+    """The table of tiers, then each tier's summary and what it left out."""
+    table = Table("tier", "result", "passed", "failed", "skipped", "seconds", box=None, pad_edge=False)
+    for result in results:
+        word = "ok" if result.is_good(strict=strict) else "FAILED"
+        word = "not run" if word == "ok" and not result.summary else word
+        numbers = (result.passed, result.failed + len(result.broken), result.skipped)
+        table.add_row(result.tier, word, *map(str, numbers), f"{result.seconds:.1f}")
+    console.print()
+    console.print(table)
+    for result in results:
+        said = [result.summary] if result.summary else []
+        said += [f"failed: {what}" for what in result.broken]
+        said += [f"skipped: {what}" for what in result.not_run]
+        for line in said:
+            console.print(f"{result.tier}: {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="deploy/test", description="Runs the tests of Tandem.")
+    parser.add_argument("--strict", action="store_true", help="what is skipped counts as failed")
+    parser.add_argument("tiers", nargs="*", metavar="TIER", help=f"any of: {', '.join(TIERS)}")
+    options, pytest_options = parser.parse_known_args(arguments)
+    unknown = [name for name in options.tiers if name not in TIERS]
+    if unknown:
+        parser.error(f"no tier is called {unknown[0]}; choose from {', '.join(TIERS)}")
+    results = [run_tier(TIERS[name], _run, pytest_options) for name in options.tiers or ALL]
+    report(results, strict=options.strict, console=Console())
+    good = all(result.is_good(strict=options.strict) for result in results)
+    if not good and options.strict and not any(result.failed or result.broken for result in results):
+        print("Strict: what was skipped counts as failed.")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The tiers of `deploy/test`: what pytest said is counted, what was left out is named."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from deploy.local.tiers import Result, Tier, main, read_pytest, run_tier
+
+_OUTPUT = """\
+tests/unit/test_a.py ..s.                                     [100%]
+=========================== short test summary info ============================
+SKIPPED [1] tests/unit/test_a.py:7: needs Docker
+================== \x1b[32m3 passed\x1b[0m, \x1b[33m1 skipped\x1b[0m in 1.20s ==================
+"""
+
+
+def test_counts_and_reasons_are_read_from_pytest():
+    """Colours or not."""
+    result = Result("unit")
+    read_pytest(_OUTPUT.splitlines(), result)
+    assert (result.passed, result.failed, result.skipped) == (3, 0, 1)
+    assert result.not_run == ["tests/unit/test_a.py:7: needs Docker"]
+    assert result.summary == "3 passed, 1 skipped in 1.20s"
+
+
+@pytest.mark.parametrize(
+    ("line", "failed"),
+    [
+        ("=== 1 failed, 2 passed in 0.10s ===", 1),
+        ("=== 2 passed, 1 error in 0.10s ===", 1),
+        ("=== 1 failed, 2 errors in 61.00s (0:01:01) ===", 3),
+        ("2 passed in 0.10s", 0),
+        ("=== no tests ran in 0.01s ===", 0),
+    ],
+)
+def test_errors_count_as_failures(line: str, failed: int):
+    """A fixture that breaks is no success."""
+    result = Result("unit")
+    read_pytest([line], result)
+    assert result.failed == failed
+    assert result.summary
+
+
+def test_a_skip_is_forgiven_unless_strict():
+    """`--strict` turns what was left out into a failure."""
+    result = Result("unit", passed=3, skipped=1, not_run=["needs Docker"])
+    assert result.is_good(strict=False)
+    assert not result.is_good(strict=True)
+
+
+def test_all_checks_run_though_the_first_fails():
+    """One run tells everything there is to mend."""
+    asked: list[str] = []
+
+    def run(command: Sequence[str]) -> tuple[int, list[str]]:
+        asked.append(" ".join(command))
+        return (1, []) if command[-1] == "one" else (0, ["=== 2 passed in 0.1s ==="])
+
+    result = run_tier(Tier("quick", ("tests/unit",), (("tool", "one"), ("tool", "two"))), run)
+    assert len(asked) == 3
+    assert result.broken == ["tool one"]
+    assert result.passed == 3
+    assert not result.is_good(strict=False)
+
+
+def test_a_tier_that_cannot_run_says_why():
+    """Nothing is started, and strict calls it a failure."""
+    result = run_tier(Tier("kafka", ("tests/kafka",), missing=lambda: "no Java"), lambda _: (1, []))
+    assert result.not_run == ["the whole tier: no Java"]
+    assert result.is_good(strict=False)
+    assert not result.is_good(strict=True)
+
+
+def test_a_crash_without_counts_is_a_failure():
+    """pytest may end before it counts anything."""
+    result = run_tier(Tier("unit", ("tests/unit",)), lambda _: (4, ["usage error"]))
+    assert result.broken == ["pytest ended with 4"]
+
+
+def test_an_empty_tier_is_named():
+    """A folder without tests is left out, not passed."""
+    result = run_tier(Tier("e2e", ("tests/e2e",)), lambda _: (5, ["=== no tests ran in 0.01s ==="]))
+    assert result.not_run == ["no tests were found"]
+
+
+def test_an_unknown_tier_is_refused(capsys: pytest.CaptureFixture[str]):
+    """The names of those there are come with it."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["untit"])
+    assert "integration" in capsys.readouterr().err
