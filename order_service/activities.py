@@ -2,6 +2,7 @@
 are Temporal's, the transaction is the journal's."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from temporalio import activity
 
@@ -58,6 +59,24 @@ class OrderActivities:
         self._intake = intake
         self._payments = payments
         self._bridge = bridge
+
+    def all(self) -> list[Callable[..., Any]]:
+        """Every activity, for the worker."""
+        return [
+            self.load,
+            self.hold_stock,
+            self.authorize,
+            self.confirm,
+            self.start_fulfillment_workflow,
+            self.signal_fulfillment_workflow,
+            self.query_fulfillment_status,
+            self.query_fulfillment_progress,
+            self.record_outcome,
+            self.record_answer,
+            self.capture,
+            self.undo,
+            self.submit,
+        ]
 
     @activity.defn
     async def load(self, order_id: str) -> Snapshot:

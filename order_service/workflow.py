@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from pydantic import TypeAdapter
 from temporalio import workflow
 from temporalio.common import RawValue
 
@@ -173,31 +174,32 @@ class OrderWorkflow(contract.OrderApi):
         self._bare_wishes += 1
         return f"{workflow.info().run_id}/{self._bare_wishes}"
 
-    # Signals only note what arrived; they never decide and never raise.
+    # Signals only note what arrived; they never decide and never raise. Because of `*extra` the SDK leaves the
+    # payloads as plain JSON, so nothing is dropped for not decoding: what it means is found out here.
 
     @workflow.signal(name="cancelOrder")
     def cancel(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("cancelOrder", wish or Wish()))
+        self._arrivals.append(("cancelOrder", Wish.model_validate(wish)))
 
     @workflow.signal(name="updateOrder")
     def update(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("updateOrder", wish or Wish()))
+        self._arrivals.append(("updateOrder", Wish.model_validate(wish)))
 
     @workflow.signal(name="pauseOrderFulfillment")
     def pause(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("pauseOrderFulfillment", wish or Wish()))
+        self._arrivals.append(("pauseOrderFulfillment", Wish.model_validate(wish)))
 
     @workflow.signal(name="resumeOrderFulfillment")
     def resume(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("resumeOrderFulfillment", wish or Wish()))
+        self._arrivals.append(("resumeOrderFulfillment", Wish.model_validate(wish)))
 
     @workflow.signal(name="fulfillmentCompleted")
     def fulfillment_completed(self, news: contract.CompletionSignal = None, *extra: Any) -> None:
-        self._arrivals.append(news)
+        self._arrivals.append(_COMPLETION.validate_python(news))
 
     @workflow.signal(name="commandOutcome")
     def command_outcome(self, news: contract.AnswerSignal = None, *extra: Any) -> None:
-        self._arrivals.append(news)
+        self._arrivals.append(_ANSWER.validate_python(news))
 
     @workflow.signal(name="knock")
     def knock(self, *extra: Any) -> None:
@@ -238,6 +240,9 @@ class OrderWorkflow(contract.OrderApi):
     def other_query(self, name: str, args: Sequence[RawValue]) -> OrderStatusView | OrderProgressView:
         return self.progress() if name.startswith("getOrderProgress") else self.status()
 
+
+_COMPLETION: TypeAdapter[FulfillmentCompleted | None] = TypeAdapter(contract.CompletionSignal)
+_ANSWER: TypeAdapter[CommandOutcome | None] = TypeAdapter(contract.AnswerSignal)
 
 Arrival = FulfillmentCompleted | CommandOutcome | tuple[str, Wish] | None
 """What a signal brought; None is a knock: read the stream again."""

@@ -2,14 +2,17 @@
 
 from contracts.chassis.temporal.activities import Policy, start_outside, stored
 from contracts.chassis.temporal.codec import BARE_PAYLOADS, KeyRing, PayloadCodec, codec_server
+from contracts.chassis.temporal.delivery import Delivery, Target
 from contracts.chassis.temporal.translation import refusal
 from contracts.chassis.temporal.wiring import connect, key_ring, plugin, worker
 
 __all__ = [
     "BARE_PAYLOADS",
+    "Delivery",
     "KeyRing",
     "PayloadCodec",
     "Policy",
+    "Target",
     "codec_server",
     "connect",
     "key_ring",

@@ -1,0 +1,94 @@
+"""How knocks reach our own workflows, and how a workflow that was ended from outside is found."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from temporalio.client import Client
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from contracts.chassis.errors import Unavailable
+from contracts.chassis.knocks import DueKnock
+from contracts.chassis.telemetry import quiet
+from contracts.envelope import Wish
+
+log = structlog.get_logger()
+
+REVIVE_EVERY = timedelta(seconds=15)
+LOOK_BACK = timedelta(days=30)
+"""The namespace's retention: what was closed earlier is not in Temporal any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The kind of workflow a service runs, and how its id names what it is about."""
+
+    workflow_type: str
+    task_queue: str
+    argument_of: Callable[[str], str]
+    """From a workflow id to the id its `run` takes."""
+
+
+class Delivery:
+    """Signal-with-start for one kind of workflow in our own namespace."""
+
+    def __init__(self, client: Client, target: Target) -> None:
+        self._client = client
+        self._target = target
+
+    async def deliver(self, knock: DueKnock) -> None:
+        """The workflow has the signal, started if it did not run. One that completed needs no signal any more.
+
+        Raises Unavailable when Temporal does not answer."""
+        argument = self._target.argument_of(knock.workflow_id)
+        wish = [] if knock.command_id is None else [Wish(command_id=knock.command_id)]
+        try:
+            await self._client.start_workflow(
+                self._target.workflow_type,
+                argument,
+                id=knock.workflow_id,
+                task_queue=self._target.task_queue,
+                # REJECT_DUPLICATE would make an order unrecoverable whose workflow was terminated.
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                start_signal=knock.signal,
+                start_signal_args=wish,
+                static_summary=argument,
+            )
+        except WorkflowAlreadyStartedError:
+            log.info("knock not needed, workflow completed", workflow_id=knock.workflow_id)
+        except RPCError as error:
+            raise Unavailable("Temporal does not answer") from error
+
+    async def revive(self, knock_open: Callable[[Sequence[str]], Awaitable[int]]) -> None:
+        """Workflows that were cancelled, terminated or failed from outside are knocked while their stream is open.
+
+        Runs until cancelled. `knock_open` inserts the knocks and says how many it inserted."""
+        since = datetime.now(UTC) - LOOK_BACK
+        while True:
+            begun = datetime.now(UTC)
+            try:
+                with quiet():
+                    closed = await self._closed_since(since)
+                    revived = await knock_open(closed) if closed else 0
+            except (RPCError, Unavailable):
+                log.warning(
+                    "cannot look for ended workflows", reason="Temporal or the database does not answer"
+                )
+            else:
+                if revived:
+                    log.warning("workflows revived", count=revived)
+                # Visibility lags behind: look twice at the last minute.
+                since = begun - timedelta(minutes=1)
+            await asyncio.sleep(REVIVE_EVERY.total_seconds())
+
+    async def _closed_since(self, since: datetime) -> list[str]:
+        query = (
+            f"WorkflowType = '{self._target.workflow_type}'"
+            " AND ExecutionStatus IN ('Canceled', 'Terminated', 'Failed', 'TimedOut')"
+            f" AND CloseTime > '{since.isoformat()}'"
+        )
+        return [found.id async for found in self._client.list_workflows(query, limit=1000)]
