@@ -163,7 +163,7 @@ class Stack:
     def stop(self) -> None:
         """Nothing runs any more: services first, then what they stand on, within five seconds."""
         self._stopped.set()
-        for layer, seconds in zip(reversed(self._layers), (3.0, 1.5), strict=False):
+        for layer, seconds in zip(reversed(self._layers), (3.0, 2.0), strict=False):
             _side_by_side(lambda child, limit=seconds: child.stop(limit), layer)
         self._layers.clear()
 
@@ -230,6 +230,8 @@ class Stack:
             child.on_change = lambda child=child: self._after_change(child)
             self.children[child.name] = child
         self._layers.append(layer)
+        if layer:
+            self._notice(f"starting {', '.join(child.name for child in layer)}")
         _side_by_side(Child.start, layer)
 
     def _after_change(self, child: Child) -> None:
