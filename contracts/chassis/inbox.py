@@ -8,6 +8,7 @@ flow on.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import LiteralString
+from uuid import UUID
 
 import structlog
 from psycopg.types.json import Jsonb
@@ -29,7 +30,8 @@ Effect = Callable[[Connection, Event], Awaitable[None]]
 
 _MARK: LiteralString = """
     insert into inbox (consumer, event_id, stream, sequence)
-    values (%(consumer)s, %(event_id)s, %(stream)s, %(sequence)s)
+    select %(consumer)s, *
+    from unnest(%(ids)s::uuid[], %(streams)s::text[], %(sequences)s::int[])
     on conflict do nothing
     returning event_id
     """
@@ -55,40 +57,44 @@ class Inbox:
             async with self._database.transaction() as connection:
                 if await self._any_parked(connection, records):
                     raise Poison("an order of this batch is parked")
-                for record in records:
-                    with record_span(record):
-                        await self._apply(connection, record)
+                await self._apply(connection, records)
         except Unavailable:
             raise
         except Exception:
             for record in records:
-                with record_span(record):
-                    await self._apply_or_park(record)
+                await self._apply_or_park(record)
 
-    async def _apply(self, connection: Connection, record: IncomingRecord) -> None:
-        try:
-            event = from_record(record.headers, record.value, record.key)
-        except ValueError as error:
-            raise Poison("not an event of ours") from error
-        marked = await connection.queue(
+    async def _apply(self, connection: Connection, records: Sequence[IncomingRecord]) -> None:
+        events = [_event_of(record) for record in records]
+        new = await self._mark(connection, events)
+        for record, event in zip(records, events, strict=True):
+            if event.id in new:
+                new.remove(event.id)
+                with record_span(record):
+                    await self._effect(connection, event)
+
+    async def _mark(self, connection: Connection, events: Sequence[Event]) -> set[UUID]:
+        """The events nobody applied yet; now they are ours to apply. Raises Poison when one cannot be."""
+        ids = [event.id for event in events]
+        inserted = await connection.queue(
             _MARK,
             {
                 "consumer": self._consumer,
-                "event_id": event.id,
-                "stream": event.subject,
-                "sequence": event.sequence,
+                "ids": ids,
+                "streams": [event.subject for event in events],
+                "sequences": [event.sequence for event in events],
             },
         )
-        if await marked.fetchone() is not None:
-            await self._effect(connection, event)
-        elif not await self._is_known(connection, event):
+        new: set[UUID] = {row["event_id"] for row in await inserted.fetchall()}
+        if len(new) < len(events) and set(ids) - await self._known(connection, ids):
             raise Poison("another event has this place in the stream")
+        return new
 
-    async def _is_known(self, connection: Connection, event: Event) -> bool:
+    async def _known(self, connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
         found = await connection.queue(
-            "select 1 from inbox where consumer = %s and event_id = %s", (self._consumer, event.id)
+            "select event_id from inbox where consumer = %s and event_id = any(%s)", (self._consumer, ids)
         )
-        return await found.fetchone() is not None
+        return {row["event_id"] for row in await found.fetchall()}
 
     async def _apply_or_park(self, record: IncomingRecord) -> None:
         for pause in (*RETRY_PAUSES, None):
@@ -97,7 +103,7 @@ class Inbox:
                     if await self._any_parked(connection, [record]):
                         await self._park(connection, record, "an earlier record of this order is parked")
                     else:
-                        await self._apply(connection, record)
+                        await self._apply(connection, [record])
             except Unavailable:
                 raise
             except Exception as error:
@@ -141,6 +147,13 @@ class Inbox:
             (self._consumer, orders),
         )
         return await found.fetchone() is not None
+
+
+def _event_of(record: IncomingRecord) -> Event:
+    try:
+        return from_record(record.headers, record.value, record.key)
+    except ValueError as error:
+        raise Poison("not an event of ours") from error
 
 
 def _order_of(record: IncomingRecord) -> str:

@@ -77,14 +77,12 @@ class KnockRelay:
         while True:
             wake.clear()
             try:
-                claimed = await self.turn()
+                if await self.turn() == 0:
+                    await wait(wake, await self._until_next())
             except TandemError as error:
                 log.warning("knock relay waits", reason=type(error).__name__)
-                claimed = 0
                 await asyncio.sleep(self._settings.backoff_seconds)
             self._progress()
-            if claimed == 0:
-                await wait(wake, await self._until_next())
 
     async def turn(self) -> int:
         """One look; the number of knocks that were claimed and tried."""

@@ -105,7 +105,7 @@ class OutboxRow(OutboxRecord):
     attempts: int
 
 
-Send = Callable[[Sequence[OutboxRow]], Awaitable[list[BaseException | None]]]
+Send = Callable[[Sequence[OutboxRow]], Awaitable[Sequence[BaseException | None]]]
 """Sends rows in order and answers for each one: None when Kafka acknowledged it.
 
 After a row failed, no later row of the same key may be sent."""
@@ -154,14 +154,12 @@ class OutboxRelay:
         while True:
             wake.clear()
             try:
-                moved = await self.turn()
+                if await self.turn() == 0:
+                    await wait(wake, self._until_next_look())
             except TandemError as error:
                 log.warning("outbox relay waits", reason=type(error).__name__)
-                moved = 0
                 await asyncio.sleep(self._settings.backoff_seconds)
             self._progress()
-            if moved == 0:
-                await wait(wake, self._until_next_look())
 
     async def turn(self) -> int:
         """One look at the outbox; the number of rows published."""

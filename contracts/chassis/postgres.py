@@ -7,7 +7,7 @@ A transaction is a pipeline: `begin` travels with the first statement, `queue` s
 import asyncio
 import select
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, LiteralString, Self, cast
 
 import psycopg
@@ -60,14 +60,37 @@ class Connection(psycopg.AsyncConnection[DictRow]):
     async def pipelined(self) -> AsyncGenerator[None]:
         """A transaction around everything inside; the pool rolls back what is left with an error."""
         try:
-            async with self.pipeline() as self._sending:
-                await self.queue("begin")
-                yield
-                end = await self.queue("commit")
+            async with self.pipeline() as pipeline:
+                self._sending = pipeline
+                try:
+                    await self.queue("begin")
+                    yield
+                    end = await self.queue("commit")
+                except BaseException:
+                    await _read_out(pipeline)
+                    raise
+        except psycopg.errors.PipelineAborted as aborted:
+            raise _origin_of(aborted) from None
         finally:
             self._sending = None
         if end.statusmessage != "COMMIT":
             raise psycopg.InternalError("an error inside was swallowed, so nothing was committed")
+
+
+async def _read_out(pipeline: psycopg.AsyncPipeline) -> None:
+    """The answers to what was queued behind a failure are read; psycopg would log each as an error ignored.
+
+    The first call stops at what had arrived, the second one reads the rest."""
+    for _ in range(2):
+        with suppress(psycopg.Error):
+            await pipeline.sync()
+
+
+def _origin_of(aborted: BaseException) -> BaseException:
+    """The error that aborted the pipeline; psycopg raises the last answer it read, not the first."""
+    while isinstance(aborted, psycopg.errors.PipelineAborted) and aborted.__context__ is not None:
+        aborted = aborted.__context__
+    return aborted
 
 
 class Database:
@@ -110,7 +133,9 @@ class Database:
                 connection.bells.clear()
                 connection.contended = False
                 yield connection
-        for channel in connection.bells:
+                # Taken before the connection goes back: the next borrower starts with none.
+                bells = tuple(connection.bells)
+        for channel in bells:
             self.ring(channel)
 
     @asynccontextmanager

@@ -21,6 +21,8 @@ end
 $$;
 create trigger facts_are_final before update or delete on events
     for each row execute function facts_are_final();
+create trigger facts_are_kept before truncate on events
+    for each statement execute function facts_are_final();
 
 create table receipts (
     command_id text primary key,
