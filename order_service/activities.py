@@ -1,5 +1,7 @@
-"""What the order's workflow does to the world: load, decide, record. The rules are in the aggregate, the retries
-are Temporal's, the transaction is the journal's."""
+"""What the order's workflow does to the world: load, decide, record.
+
+The rules are in the aggregate, the retries are Temporal's, the transaction is the journal's.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -35,7 +37,7 @@ ORDER_WISHES: tuple[WishName, ...] = (
 
 
 class Snapshot(Message):
-    """What the workflow needs to know of its stream. Small, because every step writes one into the history."""
+    """What the workflow needs to know of its stream; small, for every step writes one into the history."""
 
     version: int = 0
     stage: Stage = Stage.PENDING
@@ -144,7 +146,7 @@ class OrderActivities:
 
     @activity.defn(name="signalFulfillmentWorkflow")
     async def signal_fulfillment_workflow(self, order_id: str, command_id: str) -> Snapshot:
-        """The fulfillment's workflow has the wish. When it is gone, it is asked for again and the wish stays."""
+        """The fulfillment's workflow has the wish; when it is gone, it is asked for again."""
         change = await self._read(order_id)
         order = change.state
         instruction: Instruction | None = next(
@@ -161,7 +163,7 @@ class OrderActivities:
 
     @activity.defn(name="queryFulfillmentStatus")
     async def query_fulfillment_status(self, order_id: str) -> Snapshot:
-        """The safety net: an end of the fulfillment that nobody told us of is recorded; a lost one is restarted."""
+        """The safety net: an end that nobody told us of is recorded, a lost fulfillment restarted."""
         order = (await self._read(order_id)).state
         target = fulfillment.fulfillment_id(order_id, order.fulfillment_n)
         try:
@@ -214,7 +216,7 @@ class OrderActivities:
 
     @activity.defn
     async def undo(self, order_id: str) -> Snapshot:
-        """What was authorized is voided, what was held is available again, and only then the order has ended."""
+        """What was authorized is voided, what was held is available again, and then the order ends."""
         change = await self._decide(order_id, "undo", steps.request_void)
         order = change.state
         if order.void and not order.void.answered and order.reference:

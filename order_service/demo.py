@@ -1,4 +1,4 @@
-"""Orders to try the system with: one customer who does not exist, and scenarios the provider sandbox plays."""
+"""Orders to try the system with: a customer who does not exist, in scenarios the sandbox plays."""
 
 from collections.abc import Mapping
 from typing import Any, Literal

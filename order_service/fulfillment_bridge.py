@@ -28,7 +28,7 @@ _SIGNALS: dict[Instruction, Any] = {
 
 
 class FulfillmentBridge:
-    """Speaks to workflows of the fulfillment's namespace. Raises Unavailable when Temporal does not answer."""
+    """Speaks to the fulfillments' namespace. Raises Unavailable when Temporal does not answer."""
 
     def __init__(self, client: Client) -> None:
         self._client = client

@@ -1,5 +1,8 @@
-"""The only way to grant a wish: one transaction locks the receipt, loads the order, asks the pure decision, and
-writes the facts or the refusal with everything that follows from them."""
+"""The only way to place an order and to grant a wish of it.
+
+One transaction locks the receipt, loads the order, asks the pure decision, and writes the facts or the
+refusal with everything that follows from them.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -98,8 +101,8 @@ class Intake:
     ) -> Granted[Order]:
         """The wish has its receipt; asked again, the same one.
 
-        Raises NotFound for an order nobody placed, Invalid(VERSION_MISMATCH) when it is not at the version the
-        caller expected."""
+        Raises NotFound for an order nobody placed, Invalid(VERSION_MISMATCH) for one that is at another
+        version than the caller expected."""
         stream = contract.stream(order_id)
 
         async def decide(connection: Connection, order: Order | None) -> Sequence[OrderEvent]:

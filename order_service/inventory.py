@@ -1,4 +1,4 @@
-"""The stock: a ledger of what each order holds, and per article what is left. It moves with the facts, or not.
+"""The stock: what each order holds, and what is left of each article; it moves with the facts or not at all.
 
 Per article `initial = available + held + shipped` at every commit; a confirmed line still counts as held.
 """

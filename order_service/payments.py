@@ -31,7 +31,7 @@ class Payments:
     async def authorize(
         self, provider_key: str, *, amount_minor: int, currency: str, token: str, order_id: str
     ) -> Authorized | Declined:
-        """The money is reserved, or it is declined. Raises Unavailable when the provider did not say which."""
+        """The money is reserved or declined. Raises Unavailable when the provider did not say which."""
         answer = await self._post(
             "/authorizations",
             provider_key,
@@ -63,7 +63,7 @@ class Payments:
 
 
 def _declined(answer: httpx.Response) -> Declined | None:
-    """A no of the provider's; any other refusal is a mistake of ours and stays an error, tried again and seen."""
+    """The provider's no; any other refusal is a mistake of ours and stays an error that is seen."""
     if answer.status_code in (402, 404, 409):
         return Declined(str(answer.json().get("code", "declined"))[:60])
     answer.raise_for_status()

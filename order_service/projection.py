@@ -28,7 +28,8 @@ async def project(connection: Connection, order: Order, version: int, at: dateti
     await connection.execute(
         """
         insert into order_view (
-            order_id, customer_id, stage, status, payment_status, step, version, document, placed_at, updated_at
+            order_id, customer_id, stage, status, payment_status, step,
+            version, document, placed_at, updated_at
         )
         values (
             %(order_id)s, %(customer_id)s, %(stage)s, %(status)s, %(payment)s, %(step)s,

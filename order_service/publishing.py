@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from contracts.chassis.kafka import bucket_of
-
 from contracts import fulfillment, order
 from contracts.chassis.event_store import Change, Recorded
+from contracts.chassis.kafka import bucket_of
 from contracts.chassis.outbox import OutboxRecord
 from contracts.envelope import Event, to_record
 from contracts.order import OrderEventData

@@ -6,8 +6,10 @@ import json
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse
+from pydantic import Field
 
 from contracts import fulfillment
 from contracts import order as contract
@@ -17,7 +19,7 @@ from contracts.chassis.postgres import Database, Row
 from contracts.chassis.receipts import request_hash
 from contracts.chassis.requests import Caller, answered, caller
 from contracts.envelope import Wish, WishName
-from contracts.order import CancelOrder, PlaceOrder, RequestAddress, UpdateOrder
+from contracts.order import CancelOrder, PlaceOrder, Request, RequestAddress, UpdateOrder
 from contracts.values import WarehouseMode
 from order_service import inventory, projection
 from order_service.demo import PACE_SECONDS, Scenario, Speed, demo_order, mode_of
@@ -35,7 +37,7 @@ class Door:
         self.intake = intake
 
 
-def door(request: Request) -> Door:
+def door(request: HttpRequest) -> Door:
     return request.app.state.door
 
 
@@ -56,28 +58,31 @@ async def place_order(door: ThroughDoor, caller: ByCaller, body: PlaceOrder) -> 
     return await _place(door, caller, body)
 
 
+class Page(Request):
+    """Which orders to list; an unknown parameter is an error."""
+
+    status: Annotated[str, Field(max_length=40)] | None = None
+    stage: contract.Stage | None = None
+    customer_id: Annotated[str, Field(max_length=64)] | None = None
+    cursor: Annotated[str, Field(max_length=200)] | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
 @router.get("/orders")
-async def list_orders(
-    door: ThroughDoor,
-    status: Annotated[str | None, Query(max_length=40)] = None,
-    stage: contract.Stage | None = None,
-    customer_id: Annotated[str | None, Query(alias="customerId", max_length=64)] = None,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-) -> dict[str, Any]:
+async def list_orders(door: ThroughDoor, page: Annotated[Page, Query()]) -> dict[str, Any]:
     """Orders, newest first. `next` is the cursor of the following page, absent on the last one."""
-    after_at, after_id = _after(cursor)
+    after_at, after_id = _after(page.cursor)
     rows = await door.database.fetch(
         projection.PAGE,
-        status=status,
-        stage=stage,
-        customer_id=customer_id,
+        status=page.status,
+        stage=page.stage,
+        customer_id=page.customer_id,
         after_at=after_at,
         after_id=after_id,
-        limit=limit + 1,
+        limit=page.limit + 1,
     )
-    page = {"orders": [_summary(row) for row in rows[:limit]]}
-    return {**page, "next": _cursor(rows[limit - 1])} if len(rows) > limit else page
+    shown = {"orders": [_summary(row) for row in rows[: page.limit]]}
+    return {**shown, "next": _cursor(rows[page.limit - 1])} if len(rows) > page.limit else shown
 
 
 @router.get("/orders/fulfillment/{fulfillment_workflow_id}/status")
@@ -148,8 +153,8 @@ async def update_order(
 async def cancel_order(
     door: ThroughDoor, caller: ByCaller, workflow_id: str, body: CancelOrder
 ) -> JSONResponse:
-    """The order will be cancelled, or the answer says why not; CANCELLED means money and stock are settled."""
-    return await _wish(door, caller, _order_id(workflow_id), "cancelOrder", Wish(reason=body.reason))
+    """The order will be cancelled, or the answer says why not; CANCELLED means settled in full."""
+    return await _wish(door, caller, _order_id(workflow_id), "cancelOrder", wish=Wish(reason=body.reason))
 
 
 @router.post("/orders/{workflow_id}/fulfillment/pause")
@@ -214,6 +219,7 @@ async def _wish(
     caller: Caller,
     order_id: str,
     name: WishName,
+    *,
     wish: Wish | None = None,
     changes: UpdateOrder | None = None,
 ) -> JSONResponse:

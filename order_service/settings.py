@@ -24,4 +24,4 @@ class PaymentSettings(BaseSettings):
 
     payments_url: str = "http://127.0.0.1:3234/payments"
     payments_timeout_seconds: float = 30.0
-    """Below the 40 seconds an activity may take, so that a silent provider is a retry and not a lost attempt."""
+    """Below the 40 seconds of an activity, so that a silent provider is an error and no lost attempt."""

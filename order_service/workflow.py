@@ -77,7 +77,7 @@ class OrderWorkflow(contract.OrderApi):
             )
 
     async def _await_outcome(self) -> None:
-        """The fulfillment has ended, its own compensation included. Wishes for the parcel pass on meanwhile."""
+        """The fulfillment has ended, compensation included; meanwhile wishes for the parcel pass on."""
         patience = SAFETY_NET
         while await self._comes(Step.AWAIT_OUTCOME):
             await self._pass_on()
@@ -99,7 +99,7 @@ class OrderWorkflow(contract.OrderApi):
                 await self._something_arrives(within=ASK_AGAIN)
 
     async def _undo(self) -> None:
-        """The parcel did not leave: void, release, and only then say that the order was cancelled or failed."""
+        """The parcel did not leave: void, release, and only then say how the order ended."""
         while await self._comes(Step.UNDO):
             await self._outside(start_outside(OrderActivities.undo, self._order_id, policy=Policy.PROVIDER))
             if self._order.step is Step.UNDO:
@@ -174,8 +174,8 @@ class OrderWorkflow(contract.OrderApi):
         self._bare_wishes += 1
         return f"{workflow.info().run_id}/{self._bare_wishes}"
 
-    # Signals only note what arrived; they never decide and never raise. Because of `*extra` the SDK leaves the
-    # payloads as plain JSON, so nothing is dropped for not decoding: what it means is found out here.
+    # Signals only note what arrived; they never decide and never raise. Because of `*extra` the SDK leaves
+    # the payloads as plain JSON, so none is dropped for its shape: what it means is found out here.
 
     @workflow.signal(name="cancelOrder")
     def cancel(self, wish: Wish | None = None, *extra: Any) -> None:
@@ -253,5 +253,5 @@ def _decoded(args: Sequence[RawValue]) -> Wish:
         return Wish()
     try:
         return workflow.payload_converter().from_payload(args[0].payload, Wish)
-    except Exception:  # noqa: BLE001  whatever the sender made of it, the workflow goes on
+    except Exception:  # whatever the sender made of it, the workflow goes on
         return Wish.model_validate(b"")

@@ -59,8 +59,9 @@ async def caller(
 def answered(
     granted: Granted[Any], caller: Caller, about: dict[str, Any], refusal: dict[str, Any] | None = None
 ) -> JSONResponse:
-    """200 when the wish is granted, 202 when the other service must still answer. Raises Refused when rejected.
+    """200 when the wish is granted, 202 when the other service must still answer.
 
+    Raises Refused when it is rejected.
     `about` names the order or fulfillment; `refusal` says where it stands, for a client that was refused."""
     receipt = granted.receipt
     if receipt.status == "REJECTED":

@@ -41,7 +41,7 @@ class Delivery:
         self._target = target
 
     async def deliver(self, knock: DueKnock) -> None:
-        """The workflow has the signal, started if it did not run. One that completed needs no signal any more.
+        """The workflow has the signal, started if it did not run; one that completed needs none.
 
         Raises Unavailable when Temporal does not answer."""
         argument = self._target.argument_of(knock.workflow_id)
@@ -64,7 +64,7 @@ class Delivery:
             raise Unavailable("Temporal does not answer") from error
 
     async def revive(self, knock_open: Callable[[Sequence[str]], Awaitable[int]]) -> None:
-        """Workflows that were cancelled, terminated or failed from outside are knocked while their stream is open.
+        """Workflows that were ended from outside are knocked while their stream is open.
 
         Runs until cancelled. `knock_open` inserts the knocks and says how many it inserted."""
         since = datetime.now(UTC) - LOOK_BACK
