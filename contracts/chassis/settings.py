@@ -53,15 +53,14 @@ class KafkaSettings(BaseSettings):
     """Consumer group; each service has its own."""
     partitions: int = Field(default=16, ge=1)
     """Of a topic that we create; frozen, because a record's partition is its order's bucket."""
-    replication: int = Field(default=-1, ge=-1)
-    """-1 is the broker's own default."""
-    fetch_max_wait_ms: int = Field(default=5, ge=1)
-    """How long the broker may hold a fetch open that has nothing to give; see `kafka.consume`."""
-    fetch_idle_seconds: float = Field(default=0.02, ge=0)
-    """The pause between two fetches that found nothing; see `kafka.consume`."""
+    replication: int = Field(default=1, ge=1)
+    """Copies of a topic that we create: more than one on a cluster that is to survive a broker."""
+    fetch_max_wait_ms: int = Field(default=100, ge=1)
+    """How long the broker may hold a fetch open that has nothing to give; see `kafka.consumer`."""
     batch_records: int = Field(default=200, ge=1)
     """At most so many records are handled between two offset commits."""
-    request_timeout_seconds: float = Field(default=10.0, gt=0)
+    request_timeout_seconds: float = Field(default=5.0, gt=0)
+    """A record not acknowledged by then is reported as failed, and sent again by the relay."""
     retry_pause_seconds: float = Field(default=0.5, gt=0)
     """Before a batch whose handler failed is handled again; doubles up to half a minute."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"

@@ -1,0 +1,95 @@
+"""How the broker is reached, which topics it has, and which partition an order's records go to."""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+from faststream.kafka.security import parse_security
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+
+from contracts.chassis.errors import Unavailable
+from contracts.chassis.settings import KafkaSettings
+
+BUCKETS = 16
+"""Frozen: an order's bucket, and with it its partition, must never change."""
+RETRY_BACKOFF_MS = 300
+"""Between two questions to a broker that does not answer; the default of 100 is a busy loop of log lines."""
+
+
+def bucket_of(order_id: str) -> int:
+    """The order's bucket, as Kafka's own partitioner would choose among 16 partitions."""
+    return (murmur2(order_id.encode()) & 0x7FFFFFFF) % BUCKETS
+
+
+async def ensure_topics(settings: KafkaSettings, topics: Iterable[str]) -> Mapping[str, int]:
+    """Each topic exists; the number of its partitions, which may not be the one we asked for.
+
+    Raises Unavailable when the broker does not answer."""
+    wanted = list(topics)
+    async with _admin(settings) as admin:
+        new = [NewTopic(topic, settings.partitions, settings.replication) for topic in wanted]
+        # librdkafka's mock cluster has no controller; it makes a topic, of four partitions, at the first
+        # question about it, which is the next line.
+        with suppress(AttributeError):
+            await admin.create_topics(new)
+        return await _partitions(admin, wanted)
+
+
+async def cluster_id(settings: KafkaSettings) -> str:
+    """The name of the cluster behind the address; a new one means that its records are new as well.
+
+    Raises Unavailable when the broker does not answer."""
+    async with _admin(settings) as admin:
+        return str((await admin.describe_cluster())["cluster_id"])
+
+
+async def partitions_of(settings: KafkaSettings, topics: Iterable[str]) -> Mapping[str, int]:
+    """The number of partitions of each topic. Raises Unavailable when the broker does not answer."""
+    async with _admin(settings) as admin:
+        return await _partitions(admin, list(topics))
+
+
+async def _partitions(admin: AIOKafkaAdminClient, topics: list[str]) -> Mapping[str, int]:
+    found: list[dict[str, Any]] = await admin.describe_topics(topics)
+    counts = {str(each["topic"]): len(each["partitions"]) for each in found if not each["error_code"]}
+    missing = sorted(set(topics) - {topic for topic, count in counts.items() if count})
+    if missing:
+        raise Unavailable(f"Kafka has no topic {', '.join(missing)} yet")
+    return counts
+
+
+@asynccontextmanager
+async def _admin(settings: KafkaSettings) -> AsyncGenerator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**connection(settings))
+    try:
+        await admin.start()
+        yield admin
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Unavailable("Kafka does not answer") from error
+    finally:
+        await admin.close()
+
+
+def connection(settings: KafkaSettings) -> dict[str, Any]:
+    """How each of aiokafka's clients is to connect."""
+    return {
+        "bootstrap_servers": settings.servers.split(","),
+        "request_timeout_ms": int(settings.request_timeout_seconds * 1000),
+        "retry_backoff_ms": RETRY_BACKOFF_MS,
+        **parse_security(security(settings)),
+    }
+
+
+def security(settings: KafkaSettings) -> BaseSecurity | None:
+    """What FastStream and aiokafka need to be let in; None for a broker that lets everybody in."""
+    use_ssl = settings.security_protocol.endswith("SSL")
+    if settings.security_protocol.startswith("SASL"):
+        kinds = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+        password = settings.password.get_secret_value() if settings.password else ""
+        return kinds[settings.sasl_mechanism](settings.username or "", password, use_ssl=use_ssl)
+    return BaseSecurity(use_ssl=True) if use_ssl else None
