@@ -108,6 +108,9 @@ class StartFulfillment(Message):
     """The order's workflow id."""
 
 
+StartSignal = Annotated[StartFulfillment | None, WrapValidator(none_if_malformed)]
+
+
 class FulfillmentStatusView(Message):
     """The parcel as its own workflow last saw it."""
 
@@ -193,11 +196,7 @@ class FulfillmentApi(ABC):
 
     @workflow.signal(name="startFulfillment")
     @abstractmethod
-    def start(
-        self,
-        request: Annotated[StartFulfillment | None, WrapValidator(none_if_malformed)] = None,
-        *extra: Any,
-    ) -> None: ...
+    def start(self, request: StartSignal = None, *extra: Any) -> None: ...
 
     @workflow.signal(name="pauseFulfillment")
     @abstractmethod

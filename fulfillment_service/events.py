@@ -1,0 +1,156 @@
+"""The facts of a fulfillment: what happened, in the past tense, without anything that names a person."""
+
+from contracts.chassis.event_store import Fact
+from contracts.values import Code, HoldReason, Line, WarehouseMode
+
+
+class FulfillmentAccepted(Fact):
+    """The warehouse has everything it needs to begin."""
+
+    order_id: str
+    n: int
+    lines: tuple[Line, ...]
+    country: str
+    customer_ref: str
+    service_level: str
+    mode: WarehouseMode
+    pace_seconds: float
+    address_version: int
+    reply_to: str
+    """The order's workflow id."""
+
+
+class HoldPlaced(Fact):
+    handle: str
+    reason: HoldReason
+    command_id: str | None = None
+    """None for a hold that came with the parcel."""
+
+
+class HoldReleased(Fact):
+    handle: str
+    command_id: str | None = None
+
+
+class StepStarted(Fact):
+    """A person or a machine works at it; labels and the hand-over begin by their own facts."""
+
+    step_key: str
+
+
+class StepCompleted(Fact):
+    step_key: str
+
+
+class StepFailed(Fact):
+    """It cannot be done at all: the parcel is taken apart again."""
+
+    step_key: str
+    code: Code
+
+
+class LabelRequested(Fact):
+    """Stored before the carrier is asked."""
+
+    n: int
+    address_version: int
+    provider_key: str
+
+
+class LabelBooked(Fact):
+    n: int
+    tracking_reference: str
+    cost_minor: int
+    currency: str
+
+
+class LabelRefused(Fact):
+    n: int
+    code: str
+    """The carrier's own code."""
+
+
+class LabelVoided(Fact):
+    n: int
+
+
+class HandOverStarted(Fact):
+    """The cut-off: stored before the carrier is asked, and from here on no wish can stop the parcel."""
+
+    provider_key: str
+    label_n: int
+
+
+class HandedOver(Fact):
+    """The point of no return: the carrier has the parcel."""
+
+    reference: str
+
+
+class HandOverRefused(Fact):
+    """The parcel is still here, so wishes are heard again."""
+
+    code: str
+    """The carrier's own code."""
+
+
+class AddressChanged(Fact):
+    version: int
+    command_id: str | None = None
+
+
+class CancelRequested(Fact):
+    command_id: str
+
+
+class Restocked(Fact):
+    """What had been picked is back on the shelf."""
+
+    lines: tuple[Line, ...]
+
+
+class FulfillmentCancelled(Fact):
+    """The end, after label and shelf are settled."""
+
+
+class FulfillmentFailed(Fact):
+    """The end, after label and shelf are settled."""
+
+    code: Code
+
+
+class ExceptionRaised(Fact):
+    """A person has to look at it; the parcel waits."""
+
+    step_key: str
+    code: Code
+
+
+class ExceptionResolved(Fact):
+    """The parcel may go on."""
+
+
+FulfillmentEvent = (
+    FulfillmentAccepted
+    | HoldPlaced
+    | HoldReleased
+    | StepStarted
+    | StepCompleted
+    | StepFailed
+    | LabelRequested
+    | LabelBooked
+    | LabelRefused
+    | LabelVoided
+    | HandOverStarted
+    | HandedOver
+    | HandOverRefused
+    | AddressChanged
+    | CancelRequested
+    | Restocked
+    | FulfillmentCancelled
+    | FulfillmentFailed
+    | ExceptionRaised
+    | ExceptionResolved
+)
+
+FACTS: tuple[type[FulfillmentEvent], ...] = FulfillmentEvent.__args__

@@ -1,0 +1,356 @@
+"""The fulfillment as its facts have made it, and what comes next."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal, assert_never
+
+from contracts import fulfillment as contract
+from contracts.envelope import ReceiptStatus
+from contracts.fulfillment import HAND_OVER, PACK, QUALITY, Stage, label_step, pick_step
+from contracts.values import Code, Hold, Line, Outcome, WarehouseMode
+from fulfillment_service.events import (
+    AddressChanged,
+    CancelRequested,
+    ExceptionRaised,
+    ExceptionResolved,
+    FulfillmentAccepted,
+    FulfillmentCancelled,
+    FulfillmentEvent,
+    FulfillmentFailed,
+    HandedOver,
+    HandOverRefused,
+    HandOverStarted,
+    HoldPlaced,
+    HoldReleased,
+    LabelBooked,
+    LabelRefused,
+    LabelRequested,
+    LabelVoided,
+    Restocked,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+)
+
+REFUSALS_BEFORE_EXCEPTION = 3
+"""So many hand-overs in a row the carrier may refuse before a person has to look."""
+
+
+class Step(StrEnum):
+    """What the workflow has to do next."""
+
+    WORK = "work"
+    """A pick, the quality check or the packing: nothing outside is asked."""
+    BOOK_LABEL = "book-label"
+    VOID_LABEL = "void-label"
+    """The label has an old address, or no parcel any more."""
+    HAND_OVER = "hand-over"
+    SETTLE = "settle"
+    """Put back what was picked, then say how the fulfillment ended."""
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One label at the carrier, named before it is asked for."""
+
+    n: int
+    address_version: int
+    provider_key: str
+    tracking_reference: str | None = None
+    """None while the carrier's answer is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a person has to look at."""
+
+    step_key: str
+    code: Code
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A wish that was accepted and has not taken effect yet."""
+
+    command_id: str
+    name: Literal["hold", "release", "address", "cancel"]
+    subject: str = ""
+    """The hold's handle, or the address version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fulfillment:
+    """One parcel's way through the warehouse."""
+
+    order_id: str
+    n: int
+    lines: tuple[Line, ...]
+    country: str
+    customer_ref: str
+    service_level: str
+    mode: WarehouseMode
+    pace_seconds: float
+    reply_to: str
+    address_version: int
+    stage: Stage = Stage.WAITING
+    holds: tuple[Hold, ...] = ()
+    worked: int = 0
+    """So many warehouse steps are completed; they have one order."""
+    open_step: str | None = None
+    """The warehouse step in flight."""
+    labels: int = 0
+    """So many labels were asked for."""
+    label: Label | None = None
+    hand_overs: int = 0
+    hand_over: str | None = None
+    """The provider key of the hand-over in flight."""
+    refusals: int = 0
+    """So many hand-overs were refused since a person last looked."""
+    trouble: Trouble | None = None
+    failure: Code | None = None
+    """Why the parcel is taken apart, when nobody asked for it."""
+    is_cancelled: bool = False
+    waiting: tuple[Waiting, ...] = ()
+    percent: int = 0
+    """Never falls, whatever has to be done again."""
+
+    @property
+    def fulfillment_id(self) -> str:
+        return contract.fulfillment_id(self.order_id, self.n)
+
+    @property
+    def stream(self) -> str:
+        return contract.stream(self.fulfillment_id)
+
+    @property
+    def warehouse_steps(self) -> tuple[str, ...]:
+        """The steps that ask nobody outside, in their order."""
+        return (*(pick_step(line) for line in range(1, len(self.lines) + 1)), QUALITY, PACK)
+
+    @property
+    def is_ended(self) -> bool:
+        return self.stage in _ENDS
+
+    @property
+    def is_undone(self) -> bool:
+        """True from an accepted cancel or a failed step on."""
+        return self.is_cancelled or self.failure is not None
+
+    @property
+    def is_moving(self) -> bool:
+        """A step is in flight: it began and its end is not recorded."""
+        asked = self.label is not None and self.label.tracking_reference is None
+        return self.open_step is not None or asked or self.hand_over is not None
+
+    @property
+    def is_instant(self) -> bool:
+        return self.mode == "automatic" and self.pace_seconds == 0
+
+    @property
+    def step(self) -> Step:
+        """What comes next; a function of the facts alone, so any worker goes on where another one died."""
+        if self.is_ended:
+            return Step.END
+        if self.hand_over is not None:
+            return Step.HAND_OVER
+        if self.label is not None and self.label.tracking_reference is None:
+            # A label whose answer is unknown is resolved before anything else, a cancel included.
+            return Step.BOOK_LABEL
+        if self.is_undone:
+            return Step.VOID_LABEL if self.label else Step.SETTLE
+        if self.worked < len(self.warehouse_steps):
+            return Step.WORK
+        if self.label is None:
+            return Step.BOOK_LABEL
+        return Step.HAND_OVER if self.label.address_version == self.address_version else Step.VOID_LABEL
+
+    @property
+    def step_key(self) -> str | None:
+        """The name of the step that is in flight or next; None when the parcel goes nowhere any more."""
+        match self.step:
+            case Step.WORK:
+                return self.open_step or self.warehouse_steps[self.worked]
+            case Step.BOOK_LABEL:
+                return label_step(self.label.n if self.label else self.labels + 1)
+            case Step.HAND_OVER:
+                return HAND_OVER
+            case Step.VOID_LABEL if not self.is_undone:
+                return label_step(self.labels + 1)
+            case _:
+                return None
+
+    @property
+    def obstacle(self) -> Code | None:
+        """Why the next step may not begin."""
+        if self.trouble is not None:
+            return self.trouble.code
+        return Code.ON_HOLD if self.holds else None
+
+    @property
+    def is_stopped(self) -> bool:
+        """The next step would have to begin, and may not: only a wish can change that."""
+        begins = self.step in (Step.WORK, Step.BOOK_LABEL, Step.HAND_OVER) and not self.is_moving
+        return begins and self.obstacle is not None
+
+    @property
+    def waits_for_operator(self) -> bool:
+        """In manual mode a person says when a warehouse step is done and when the parcel is handed over."""
+        if self.mode != "manual":
+            return False
+        return self.open_step is not None or (self.step is Step.HAND_OVER and self.hand_over is None)
+
+    @property
+    def status(self) -> str:
+        """What people see: the stage, unless an overlay hides it."""
+        if self.is_ended:
+            return self.stage.value
+        if self.is_cancelled:
+            return "CANCEL_REQUESTED"
+        if self.trouble or self.failure:
+            return "EXCEPTION"
+        return "PAUSED" if self.holds else self.stage.value
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the fulfillment ended, its compensation included; None while it lives."""
+        return _ENDS.get(self.stage)
+
+    @property
+    def items_picked(self) -> int:
+        return sum(line.quantity for line in self.picked)
+
+    @property
+    def picked(self) -> tuple[Line, ...]:
+        return self.lines[: self.worked]
+
+    @property
+    def items_total(self) -> int:
+        return sum(line.quantity for line in self.lines)
+
+    @property
+    def steps_total(self) -> int:
+        """The warehouse steps, one label and the hand-over."""
+        return len(self.warehouse_steps) + 2
+
+    @property
+    def steps_done(self) -> int:
+        labelled = self.label is not None and self.label.tracking_reference is not None
+        is_current = self.label is not None and self.label.address_version == self.address_version
+        return self.worked + (labelled and is_current) + (self.stage is Stage.SHIPPED)
+
+
+_ENDS: dict[Stage, Outcome] = {
+    Stage.SHIPPED: "SHIPPED",
+    Stage.CANCELLED: "CANCELLED",
+    Stage.FAILED: "FAILED",
+}
+
+
+def evolve(fulfillment: Fulfillment | None, fact: FulfillmentEvent) -> Fulfillment:
+    """The fulfillment after one more fact."""
+    if isinstance(fact, FulfillmentAccepted):
+        return Fulfillment(**dict(fact))
+    if fulfillment is None:
+        raise ValueError("a fulfillment begins with FulfillmentAccepted")
+    after = _learnt(fulfillment, fact)
+    waiting = (*fulfillment.waiting, *_wished(fact))
+    percent = max(after.percent, 100 * after.steps_done // after.steps_total)
+    return replace(
+        after, percent=percent, waiting=tuple(each for each in waiting if verdict(after, each) == "ACCEPTED")
+    )
+
+
+def evolved(fulfillment: Fulfillment, facts: Iterable[FulfillmentEvent]) -> Fulfillment:
+    """The fulfillment after several more facts."""
+    for fact in facts:
+        fulfillment = evolve(fulfillment, fact)
+    return fulfillment
+
+
+def _learnt(f: Fulfillment, fact: FulfillmentEvent) -> Fulfillment:
+    match fact:
+        case FulfillmentAccepted():
+            raise ValueError("a fulfillment is accepted once")
+        case HoldPlaced():
+            return replace(f, holds=(*f.holds, Hold(handle=fact.handle, reason=fact.reason)))
+        case HoldReleased():
+            return replace(f, holds=tuple(hold for hold in f.holds if hold.handle != fact.handle))
+        case StepStarted():
+            stage = Stage.PACKING if fact.step_key == PACK else Stage.PICKING
+            return replace(f, open_step=fact.step_key, stage=stage)
+        case StepCompleted():
+            stage = {QUALITY: Stage.PACKING, PACK: Stage.READY_TO_SHIP}.get(fact.step_key, f.stage)
+            return replace(f, open_step=None, worked=f.worked + 1, stage=stage)
+        case StepFailed():
+            return replace(f, open_step=None, failure=fact.code)
+        case LabelRequested():
+            label = Label(fact.n, fact.address_version, fact.provider_key)
+            return replace(f, labels=fact.n, label=label)
+        case LabelBooked():
+            booked = replace(f.label, tracking_reference=fact.tracking_reference) if f.label else None
+            return replace(f, label=booked)
+        case LabelRefused() | LabelVoided():
+            return replace(f, label=None)
+        case HandOverStarted():
+            return replace(f, hand_over=fact.provider_key, hand_overs=f.hand_overs + 1)
+        case HandedOver():
+            return replace(f, hand_over=None, stage=Stage.SHIPPED)
+        case HandOverRefused():
+            return replace(f, hand_over=None, refusals=f.refusals + 1)
+        case AddressChanged():
+            return replace(f, address_version=fact.version)
+        case CancelRequested():
+            # A warehouse step in flight is left as it is: what it was about has not been picked.
+            return replace(f, is_cancelled=True, open_step=None)
+        case Restocked():
+            return f
+        case FulfillmentCancelled():
+            return replace(f, stage=Stage.CANCELLED)
+        case FulfillmentFailed():
+            return replace(f, stage=Stage.FAILED)
+        case ExceptionRaised():
+            return replace(f, trouble=Trouble(fact.step_key, fact.code))
+        case ExceptionResolved():
+            return replace(f, trouble=None, refusals=0)
+        case _:
+            assert_never(fact)
+
+
+def _wished(fact: FulfillmentEvent) -> list[Waiting]:
+    """The wish that a fact grants."""
+    match fact:
+        case HoldPlaced(command_id=str() as command_id):
+            return [Waiting(command_id, "hold", fact.handle)]
+        case HoldReleased(command_id=str() as command_id):
+            return [Waiting(command_id, "release")]
+        case AddressChanged(command_id=str() as command_id):
+            return [Waiting(command_id, "address", str(fact.version))]
+        case CancelRequested():
+            return [Waiting(fact.command_id, "cancel")]
+        case _:
+            return []
+
+
+def verdict(f: Fulfillment, wish: Waiting) -> ReceiptStatus:
+    """What has become of an accepted wish: ACCEPTED until it takes effect or something overtakes it."""
+    match wish.name:
+        case "hold":
+            if wish.subject not in {hold.handle for hold in f.holds}:
+                return "SUPERSEDED"
+            return "ACCEPTED" if f.is_moving else "EFFECTIVE"
+        case "release":
+            if f.is_undone:
+                return "SUPERSEDED"
+            goes_on = f.is_moving or f.is_ended or f.waits_for_operator
+            return "EFFECTIVE" if goes_on or f.obstacle else "ACCEPTED"
+        case "address":
+            if wish.subject != str(f.address_version):
+                return "SUPERSEDED"
+            carried = f.label is None or str(f.label.address_version) == wish.subject
+            return "EFFECTIVE" if carried else "ACCEPTED"
+        case "cancel":
+            if not f.is_ended:
+                return "ACCEPTED"
+            return "EFFECTIVE" if f.stage is Stage.CANCELLED else "SUPERSEDED"

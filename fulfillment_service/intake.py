@@ -1,0 +1,132 @@
+"""The only way to grant a wish.
+
+One transaction locks the receipt, loads the fulfillment, asks the pure decision, and writes the facts or the
+refusal with everything that follows from them."""
+
+from collections.abc import Sequence
+
+from contracts import fulfillment as contract
+from contracts.chassis import knocks, pii
+from contracts.chassis.errors import Invalid, NotFound
+from contracts.chassis.event_store import Cause, Change, Journal
+from contracts.chassis.knocks import Knock
+from contracts.chassis.postgres import Connection
+from contracts.chassis.receipts import Command, Granted, grant
+from contracts.envelope import ReceiptStatus, Wish, WishName, hold_of
+from contracts.fulfillment import StartFulfillment
+from contracts.values import Code
+from fulfillment_service.events import FulfillmentEvent
+from fulfillment_service.fulfillment import Fulfillment, steps, wishes
+from fulfillment_service.settings import WarehouseSettings
+
+FulfillmentJournal = Journal[Fulfillment, FulfillmentEvent]
+
+
+class Intake:
+    """Accepts parcels and grants wishes, for the REST door and for the workflow alike."""
+
+    def __init__(self, journal: FulfillmentJournal, warehouse: WarehouseSettings) -> None:
+        self._journal = journal
+        self._warehouse = warehouse
+
+    async def accept(self, request: StartFulfillment) -> Change[Fulfillment, FulfillmentEvent]:
+        """The parcel exists, with its holds and its address; accepted again, nothing is added."""
+        stream = contract.stream(contract.fulfillment_id(request.order_id, request.n))
+
+        async def decide(connection: Connection, known: Fulfillment | None) -> Sequence[FulfillmentEvent]:
+            if known is not None:
+                return []
+            await _keep_personal(connection, stream, request)
+            return steps.accept(request, mode=self._warehouse.mode, pace_seconds=self._warehouse.pace_seconds)
+
+        return await self._journal.change(stream, Cause("order-service", f"{stream}/accept"), decide)
+
+    async def submit(
+        self,
+        name: WishName,
+        fulfillment_id: str,
+        wish: Wish,
+        *,
+        command_id: str,
+        actor: str,
+        request_hash: str = "",
+        expected_version: int | None = None,
+        knock: bool = False,
+    ) -> Granted[Fulfillment]:
+        """The wish has its receipt; asked again, the same one.
+
+        Raises NotFound for a parcel nobody asked for, Invalid(VERSION_MISMATCH) when it is not at the version
+        the caller expected, Invalid(NOT_UNDERSTOOD) when the wish lacks what it is about."""
+        stream = contract.stream(fulfillment_id)
+
+        async def decide(connection: Connection, state: Fulfillment | None) -> Sequence[FulfillmentEvent]:
+            if state is None:
+                raise NotFound(f"no fulfillment {fulfillment_id}")
+            if expected_version is not None:
+                await self._expect(connection, stream, expected_version)
+            await _keep_wish(connection, state, wish, command_id)
+            return _decide(name, state, wish, command_id)
+
+        async def tell_workflow(
+            connection: Connection, change: Change[Fulfillment, FulfillmentEvent]
+        ) -> None:
+            if knock and change.recorded:
+                await knocks.add(connection, Knock(contract.workflow_id(fulfillment_id), name, command_id))
+
+        def status(change: Change[Fulfillment, FulfillmentEvent]) -> ReceiptStatus:
+            return wishes.status_of(change.state, command_id)
+
+        command = Command(command_id, name, stream, actor, request_hash)
+        return await grant(self._journal, command, decide, status_of=status, granted=tell_workflow)
+
+    async def _expect(self, connection: Connection, stream: str, version: int) -> None:
+        rows = await connection.execute(
+            "select max(version) as version from events where stream = %s", (stream,)
+        )
+        row = await rows.fetchone()
+        if row is None or row["version"] != version:
+            raise Invalid(
+                "the fulfillment has changed since you read it; read it again", code=Code.VERSION_MISMATCH
+            )
+
+
+async def _keep_wish(connection: Connection, state: Fulfillment, wish: Wish, command_id: str) -> None:
+    """What the wish says in words or about a person is kept where such things are kept."""
+    if wish.reason or wish.note:
+        await pii.put(connection, command_id, "note", 1, {"reason": wish.reason, "note": wish.note})
+    if wish.payload.address:
+        content = wish.payload.address.model_dump(mode="json")
+        await pii.put(connection, state.stream, "address", state.address_version + 1, content)
+
+
+def _decide(name: WishName, state: Fulfillment, wish: Wish, command_id: str) -> list[FulfillmentEvent]:  # noqa: PLR0911  one case a wish
+    payload = wish.payload
+    match name:
+        case "pauseFulfillment":
+            return wishes.place_hold(state, hold=hold_of(wish, command_id), command_id=command_id)
+        case "applyHold":
+            return wishes.place_hold(state, hold=hold_of(wish, command_id), command_id=command_id)
+        case "resumeFulfillment":
+            return wishes.resume(state, handle=payload.handle, command_id=command_id)
+        case "releaseHold":
+            return wishes.release(state, handle=payload.handle, command_id=command_id)
+        case "cancelFulfillment":
+            return wishes.request_cancel(state, command_id=command_id)
+        case "updateShippingAddress" if payload.address:
+            return wishes.change_address(state, command_id=command_id)
+        case "completeStep" if payload.step_key:
+            return wishes.complete_step(state, step_key=payload.step_key)
+        case "failStep" if payload.step_key:
+            return wishes.fail_step(state, step_key=payload.step_key)
+        case "resolveException":
+            return wishes.resolve_exception(state)
+        case _:
+            raise Invalid(f"a fulfillment does not understand this {name}", code=Code.NOT_UNDERSTOOD)
+
+
+async def _keep_personal(connection: Connection, ref: str, request: StartFulfillment) -> None:
+    await pii.put(
+        connection, ref, "address", request.address_version, request.address.model_dump(mode="json")
+    )
+    if request.instructions:
+        await pii.put(connection, ref, "instructions", 1, {"text": request.instructions})

@@ -1,0 +1,26 @@
+create table fulfillment_view (
+    fulfillment_id text primary key,
+    order_id text not null,
+    n integer not null,
+    stage text not null,
+    status text not null,
+    step text not null,
+    version integer not null,
+    document jsonb not null,
+    accepted_at timestamptz not null,
+    updated_at timestamptz not null,
+    unique (order_id, n)
+);
+create index fulfillment_view_newest on fulfillment_view (accepted_at desc, fulfillment_id desc);
+create index fulfillment_view_status on fulfillment_view (status, accepted_at desc, fulfillment_id desc);
+create index fulfillment_view_trouble on fulfillment_view (updated_at)
+    where document -> 'exception' <> 'null'::jsonb;
+
+-- The other side, only as Kafka last told it: an order speaks before its parcel exists here.
+create table order_view (
+    order_id text primary key,
+    status text not null,
+    payment_status text not null,
+    sequence integer not null,
+    at timestamptz not null
+);

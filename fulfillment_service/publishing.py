@@ -1,0 +1,74 @@
+"""Each fact of a fulfillment becomes exactly one public event, so the events' sequence has no gaps."""
+
+from collections.abc import Iterator
+
+from contracts import fulfillment as contract
+from contracts.chassis.event_store import Change, Recorded
+from contracts.chassis.kafka import bucket_of
+from contracts.chassis.outbox import OutboxRecord
+from contracts.envelope import Event, to_record
+from contracts.fulfillment import FulfillmentEventData, Stage
+from contracts.order import event_type
+from contracts.values import Code
+from fulfillment_service.events import FulfillmentEvent
+from fulfillment_service.fulfillment import Fulfillment, evolve
+
+
+def records(change: Change[Fulfillment, FulfillmentEvent]) -> Iterator[OutboxRecord]:
+    """One record for each new fact, in order, with the fulfillment as it was right after that fact."""
+    state = change.before
+    for recorded in change.recorded:
+        state = evolve(state, recorded.fact)
+        yield _record(recorded, state)
+
+
+def _record(recorded: Recorded[FulfillmentEvent], state: Fulfillment) -> OutboxRecord:
+    event = Event(
+        id=recorded.event_id,
+        type=event_type(type(recorded.fact).__name__, contract.EVENT_TYPE_PREFIX),
+        source=contract.SOURCE,
+        subject=recorded.stream,
+        time=recorded.recorded_at,
+        sequence=recorded.version,
+        correlation_id=state.order_id,
+        causation_id=recorded.causation_id,
+        traceparent=recorded.traceparent,
+        data=_data(recorded, state).model_dump(mode="json", exclude_none=True),
+    )
+    message = to_record(event)
+    return OutboxRecord(
+        bucket=bucket_of(state.order_id),
+        key=state.order_id,
+        topic=contract.TOPIC,
+        headers={name: value.decode() for name, value in message.headers.items()},
+        body=message.value,
+    )
+
+
+def _data(recorded: Recorded[FulfillmentEvent], state: Fulfillment) -> FulfillmentEventData:
+    code = getattr(recorded.fact, "code", None)
+    return FulfillmentEventData(
+        order_id=state.order_id,
+        fulfillment_id=state.fulfillment_id,
+        workflow_id=contract.workflow_id(state.fulfillment_id),
+        status=state.status,
+        stage=state.stage,
+        paused_from=paused_from(state),
+        holds=state.holds,
+        current_step=state.step_key,
+        items_picked=state.items_picked,
+        items_total=state.items_total,
+        steps_done=state.steps_done,
+        steps_total=state.steps_total,
+        percent=state.percent,
+        address_version=state.address_version,
+        tracking_reference=state.label.tracking_reference if state.label else None,
+        step_key=getattr(recorded.fact, "step_key", None),
+        code=code if isinstance(code, Code) else None,
+        command_id=recorded.command_id,
+    )
+
+
+def paused_from(state: Fulfillment) -> Stage | None:
+    """The stage it goes on from when the last hold is gone; None while nothing is held."""
+    return state.stage if state.status == "PAUSED" else None

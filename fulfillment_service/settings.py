@@ -1,0 +1,42 @@
+"""What an operator may set of the fulfillment service, beyond the blocks both services share."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contracts.chassis.settings import ApiSettings, KafkaSettings, PostgresSettings
+from contracts.values import WarehouseMode
+
+
+class FulfillmentPostgresSettings(PostgresSettings):
+    url: str = Field(default="postgresql://tandem@127.0.0.1:5432/fulfillments", repr=False)
+
+
+class FulfillmentApiSettings(ApiSettings):
+    port: int = Field(default=3233, ge=0, le=65535)
+
+
+class FulfillmentKafkaSettings(KafkaSettings):
+    group: str = "fulfillment-service"
+
+
+class CarrierSettings(BaseSettings):
+    """The carrier; a simulated one in the embedded stack."""
+
+    model_config = SettingsConfigDict(env_prefix="TANDEM_", use_attribute_docstrings=True, frozen=True)
+
+    carrier_url: str = "http://127.0.0.1:3234/carrier"
+    carrier_timeout_seconds: float = Field(default=10.0, gt=0)
+    """Three questions fit in the 40 seconds an activity may take: the lookup, the call and room to record."""
+
+
+class WarehouseSettings(BaseSettings):
+    """The simulated warehouse, where an order says nothing else."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TANDEM_WAREHOUSE_", use_attribute_docstrings=True, frozen=True
+    )
+
+    mode: WarehouseMode = "automatic"
+    """`manual` waits for an operator's word at each step."""
+    pace_seconds: float = Field(default=0.0, ge=0, le=3600)
+    """How long a step takes in automatic mode."""

@@ -1,0 +1,345 @@
+"""The life of one fulfillment, from the first pick to the carrier's scan."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from pydantic import TypeAdapter
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+from contracts import fulfillment as contract
+from contracts.chassis.temporal import Policy, start_outside, stored
+from contracts.envelope import Wish
+from contracts.fulfillment import FulfillmentProgressView, FulfillmentStatusView, StartFulfillment
+from contracts.values import Code, Outcome
+from fulfillment_service.activities import FULFILLMENT_WISHES, FulfillmentActivities, Report, Snapshot
+from fulfillment_service.fulfillment import Step
+
+REQUEST_WAIT = timedelta(minutes=1)
+"""A workflow that was called without anything to do ends after so long."""
+LOOK_AGAIN = timedelta(minutes=10)
+"""Stopped for so long without a knock the stream is read again; each further time six times later."""
+LOOK_AGAIN_LATEST = timedelta(days=10)
+REPORT_TRIES = 10
+"""An order's workflow that is gone is started again by its own service; so often we try to reach it."""
+BACK_OFF_LATEST = 30.0
+
+
+@workflow.defn(name="fulfillmentWorkflow")
+class FulfillmentWorkflow(contract.FulfillmentApi):
+    """Drives one parcel; whatever it decides was decided by the parcel's stream."""
+
+    @workflow.init
+    def __init__(self, fulfillment_id: str) -> None:
+        self._fulfillment_id = fulfillment_id
+        self._parcel = Snapshot()
+        self._request: StartFulfillment | None = None
+        self._arrivals: deque[Arrival] = deque()
+        self._bare_wishes = 0
+        self._news: deque[str] = deque()
+        self._is_telling = False
+        self._is_over = False
+
+    @workflow.run
+    async def run(self, fulfillment_id: str) -> Outcome:
+        await self._receive()
+        reporter = asyncio.create_task(self._tell_the_order())
+        while (step := await self._comes_next()) is not Step.END:
+            match step:
+                case Step.WORK:
+                    await self._work()
+                case Step.BOOK_LABEL:
+                    await self._book_label()
+                case Step.VOID_LABEL:
+                    await self._void_label()
+                case Step.HAND_OVER:
+                    await self._hand_over()
+                case Step.SETTLE:
+                    await self._settle()
+        return await self._end(reporter)
+
+    # The steps: each one does what the stream asks for, and sees what the stream then says.
+
+    async def _receive(self) -> None:
+        """The parcel exists; one that was received in an earlier run goes on from its stream."""
+        if self._request is None:
+            self._see(await stored(FulfillmentActivities.load, self._fulfillment_id))
+        if self._parcel.version == 0:
+            self._see(await stored(FulfillmentActivities.accept, await self._requested()))
+
+    async def _requested(self) -> StartFulfillment:
+        with suppress(TimeoutError):
+            await workflow.wait_condition(lambda: self._request is not None, timeout=REQUEST_WAIT)
+        if self._request is None:
+            # Failed and not completed, so that the order may still start a workflow of this name.
+            raise ApplicationError(
+                "nobody asked for this fulfillment", type=Code.NOT_FOUND, non_retryable=True
+            )
+        return self._request
+
+    async def _work(self) -> None:
+        """The warehouse step in flight takes its time and is recorded; then the next one has begun."""
+        finished = None
+        if self._parcel.is_open:
+            finished = self._parcel.step_key
+            if not await self._passes(self._parcel.pace_seconds):
+                return
+        self._see(await stored(FulfillmentActivities.work, self._fulfillment_id, finished))
+
+    async def _book_label(self) -> None:
+        """The carrier knows the parcel and where it goes; `_void_label` is the way back."""
+        await self._outside(
+            start_outside(FulfillmentActivities.book_label, self._fulfillment_id, policy=Policy.PROVIDER)
+        )
+
+    async def _void_label(self) -> None:
+        """A label with an old address, or without a parcel, is no more."""
+        await self._outside(
+            start_outside(FulfillmentActivities.void_label, self._fulfillment_id, policy=Policy.PROVIDER)
+        )
+
+    async def _hand_over(self) -> None:
+        """The carrier takes the parcel: the point of no return. After a refusal it is asked again, later."""
+        seen = self._parcel
+        back_off = min(2.0**seen.refusals, BACK_OFF_LATEST) if seen.refusals else 0.0
+        if seen.is_open or await self._passes(max(seen.pace_seconds, back_off)):
+            await self._outside(
+                start_outside(FulfillmentActivities.hand_over, self._fulfillment_id, policy=Policy.PROVIDER)
+            )
+
+    async def _settle(self) -> None:
+        """What was picked is back on the shelf, and only then the fulfillment says how it ended."""
+        self._see(await stored(FulfillmentActivities.settle, self._fulfillment_id))
+
+    async def _end(self, reporter: asyncio.Task[None]) -> Outcome:
+        """The order knows the end, and whoever wished something in the last moment has a receipt too."""
+        self._is_over = True
+        while not reporter.done():
+            await workflow.wait_condition(lambda: reporter.done() or bool(self._arrivals))
+            await self._serve()
+        await reporter
+        if self._news:
+            await self._tell(Report(command_ids=tuple(self._news)))
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if self._parcel.outcome is None:
+            raise AssertionError(f"the fulfillment stopped at {self._parcel.step} without an end")
+        return self._parcel.outcome
+
+    # How the steps meet what arrives.
+
+    async def _comes_next(self) -> Step:
+        """What the stream asks for, once all that arrived is recorded and nothing stands against it."""
+        patience = LOOK_AGAIN
+        await self._serve()
+        while self._parcel.is_stopped or self._parcel.waits_for_operator:
+            self._make_room()
+            if not await self._something_arrives(within=patience):
+                patience = min(patience * 6, LOOK_AGAIN_LATEST)
+                self._arrivals.append(None)
+            await self._serve()
+        return self._parcel.step
+
+    async def _passes(self, seconds: float) -> bool:
+        """True when so long has passed and the step is where it was; what arrives meanwhile is recorded."""
+        before, until = _place(self._parcel), workflow.time() + seconds
+        while (left := until - workflow.time()) > 0:
+            if await self._something_arrives(within=timedelta(seconds=left)):
+                await self._serve()
+            if _place(self._parcel) != before:
+                return False
+        return True
+
+    async def _outside(self, call: workflow.ActivityHandle[Snapshot]) -> None:
+        """The call has finished and is seen; what arrives meanwhile is recorded at once."""
+        while not call.done():
+            await workflow.wait_condition(lambda: call.done() or bool(self._arrivals))
+            await self._serve()
+        self._see(await call)
+
+    async def _something_arrives(self, *, within: timedelta) -> bool:
+        try:
+            await workflow.wait_condition(lambda: bool(self._arrivals), timeout=within)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _serve(self) -> None:
+        """Everything that arrived is recorded, in the order it came; the order will hear of each wish."""
+        while self._arrivals:
+            arrival = self._arrivals.popleft()
+            if arrival is None:
+                self._see(await stored(FulfillmentActivities.load, self._fulfillment_id))
+                continue
+            name, wish = arrival
+            command_id = self._command_id(wish)
+            self._see(
+                await stored(FulfillmentActivities.submit, self._fulfillment_id, name, wish, command_id)
+            )
+            self._news.append(command_id)
+
+    def _see(self, seen: Snapshot) -> None:
+        """The newest snapshot counts; a wish that has taken effect since the last one is news."""
+        if seen.version < self._parcel.version:
+            return
+        self._news.extend(command_id for command_id in self._parcel.waiting if command_id not in seen.waiting)
+        self._parcel = seen
+        workflow.set_current_details(f"{seen.status}: next {seen.step_key or seen.step}")
+
+    def _command_id(self, wish: Wish) -> str:
+        """A bare signal has no command id of its own; this one is the same in every replay."""
+        if wish.command_id:
+            return wish.command_id
+        self._bare_wishes += 1
+        return f"{workflow.info().run_id}/{self._bare_wishes}"
+
+    def _make_room(self) -> None:
+        """A history that has grown long is left behind: everything is in the stream."""
+        is_idle = not (self._arrivals or self._news or self._is_telling)
+        if is_idle and workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished():
+            workflow.continue_as_new(self._fulfillment_id)
+
+    # The lane to the order: in the order of events, and never in the way of a step.
+
+    async def _tell_the_order(self) -> None:
+        """Everything the order has to know has been told, the end last."""
+        while True:
+            await workflow.wait_condition(lambda: bool(self._news) or self._is_over)
+            self._is_telling = True
+            report = Report(command_ids=tuple(self._news), is_end=self._is_over)
+            self._news.clear()
+            await self._tell(report)
+            self._is_telling = False
+            if report.is_end:
+                return
+
+    async def _tell(self, report: Report) -> None:
+        for attempt in range(REPORT_TRIES):
+            call = start_outside(
+                FulfillmentActivities.signal_order_workflow,
+                self._fulfillment_id,
+                report,
+                policy=Policy.BRIDGE,
+            )
+            if await call:
+                return
+            await workflow.sleep(min(2.0**attempt, BACK_OFF_LATEST))
+
+    # Signals only note what arrived; they never decide and never raise.
+
+    @workflow.signal(name="startFulfillment")
+    def start(self, request: contract.StartSignal = None, *extra: Any) -> None:
+        """Asked again, by an order that is not sure of it, the first request stands."""
+        asked = _REQUEST.validate_python(request)
+        if asked and contract.fulfillment_id(asked.order_id, asked.n) == self._fulfillment_id:
+            self._request = self._request or asked
+
+    @workflow.signal(name="pauseFulfillment")
+    def pause(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.append(("pauseFulfillment", Wish.model_validate(wish)))
+
+    @workflow.signal(name="resumeFulfillment")
+    def resume(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.append(("resumeFulfillment", Wish.model_validate(wish)))
+
+    @workflow.signal(name="cancelFulfillment")
+    def cancel(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.append(("cancelFulfillment", Wish.model_validate(wish)))
+
+    @workflow.signal(name="updateShippingAddress")
+    def update_address(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.append(("updateShippingAddress", Wish.model_validate(wish)))
+
+    @workflow.signal(name="applyHold")
+    def apply_hold(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.append(("applyHold", Wish.model_validate(wish)))
+
+    @workflow.signal(name="releaseHold")
+    def release_hold(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.append(("releaseHold", Wish.model_validate(wish)))
+
+    @workflow.signal(name="completeStep")
+    def complete_step(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.append(("completeStep", Wish.model_validate(wish)))
+
+    @workflow.signal(name="resolveException")
+    def resolve_exception(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.append(("resolveException", Wish.model_validate(wish)))
+
+    @workflow.signal(name="knock")
+    def knock(self, *extra: Any) -> None:
+        self._arrivals.append(None)
+
+    @workflow.signal(dynamic=True)
+    def other(self, name: str, args: Sequence[RawValue]) -> None:
+        """A name with the suffix `Signal` means the plain one; any other gets a receipt that says no."""
+        plain = name.removesuffix("Signal")
+        if plain == "startFulfillment":
+            self.start(_decoded(args))
+        elif plain == "knock":
+            self.knock()
+        elif plain in FULFILLMENT_WISHES:
+            self._arrivals.append((plain, Wish.model_validate(_decoded(args))))
+        else:
+            self._arrivals.append(("unknown", Wish()))
+
+    @workflow.query(name="getFulfillmentStatus")
+    def status(self) -> FulfillmentStatusView:
+        seen = self._parcel
+        return FulfillmentStatusView(
+            fulfillment_id=self._fulfillment_id,
+            workflow_id=contract.workflow_id(self._fulfillment_id),
+            status=seen.status,
+            stage=seen.stage,
+            paused_from=seen.paused_from,
+            holds=seen.holds,
+            outcome=seen.outcome,
+            code=seen.code,
+            version=seen.version,
+            address_version=seen.address_version,
+        )
+
+    @workflow.query(name="getFulfillmentProgress")
+    def progress(self) -> FulfillmentProgressView:
+        seen = self._parcel
+        return FulfillmentProgressView(
+            fulfillment_id=self._fulfillment_id,
+            current_step=seen.step_key,
+            items_picked=seen.items_picked,
+            items_total=seen.items_total,
+            steps_done=seen.steps_done,
+            steps_total=seen.steps_total,
+            percent=seen.percent,
+        )
+
+    @workflow.query(dynamic=True)
+    def other_query(
+        self, name: str, args: Sequence[RawValue]
+    ) -> FulfillmentStatusView | FulfillmentProgressView:
+        return self.progress() if name.startswith("getFulfillmentProgress") else self.status()
+
+
+Arrival = tuple[str, Wish] | None
+"""A wish by its name, or a knock: read the stream again."""
+
+# A signal's argument is what its JSON says and no more: beside `*extra` Temporal's SDK ignores the types.
+_REQUEST: TypeAdapter[StartFulfillment | None] = TypeAdapter(contract.StartSignal)
+
+
+def _place(seen: Snapshot) -> tuple[str | None, bool, bool]:
+    """Where the parcel is, as far as a waiting step needs to know."""
+    return seen.step_key, seen.is_open, seen.is_stopped
+
+
+def _decoded(args: Sequence[RawValue]) -> Any:
+    """What came with a signal that has no handler of its own; something no wish can be made of stays so."""
+    if not args:
+        return None
+    try:
+        return workflow.payload_converter().from_payload(args[0].payload)
+    except Exception:  # whatever the sender made of it, the workflow goes on
+        return b""
