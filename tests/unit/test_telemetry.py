@@ -66,6 +66,13 @@ def test_a_foreign_exception_appears_as_type_and_place(lines: Lines):
     assert PERSON not in json.dumps([ours, template, text])
 
 
+def test_a_library_that_repeats_itself_is_heard_once(lines: Lines):
+    """A broker that is away does not fill the log."""
+    for _ in range(50):
+        logging.getLogger("aiokafka").error("Unable connect to node with id %s", 1)
+    assert len(lines()) == 1
+
+
 def test_a_log_line_knows_its_order_and_its_trace(lines: Lines):
     """What is bound around a piece of work is on each of its lines."""
     with telemetry.attached(TRACE), telemetry.about(order_id="ORD-1"):

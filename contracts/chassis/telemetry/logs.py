@@ -32,6 +32,8 @@ FIELDS = frozenset(
 
 _OURS = ("contracts", "order_service", "fulfillment_service", "deploy", "__main__")
 _LONGEST = 300
+_REPEAT_SECONDS = 10.0
+_REMEMBERED = 1000
 _VALUE_BEGINS = re.compile(r"[(\[{<:'\"`\n]")
 
 
@@ -75,7 +77,7 @@ def configure_logs(service: str, role: str, settings: LogSettings) -> None:
             pass_foreign_args=True,
         )
     )
-    handler.addFilter(_without_foreign_text)
+    handler.addFilter(_Foreign())
     root = logging.getLogger()
     root.handlers[:] = [handler, *(other for other in root.handlers if not isinstance(other, _Handler))]
     root.setLevel(logging.WARNING)
@@ -166,17 +168,34 @@ def _plain(value: Any) -> Any:
     return str(value)[:_LONGEST]
 
 
-def _without_foreign_text(record: logging.LogRecord) -> bool:
-    """Keeps a foreign logger's template with numbers and exception types, or the text up to a value."""
-    if record.name.startswith(_OURS) or not isinstance(cast("object", record.msg), str):
+class _Foreign(logging.Filter):
+    """Other people's loggers: no values, and the same line at most every ten seconds.
+
+    A template keeps its numbers and exception types; other text ends where a value may begin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith(_OURS) or not isinstance(cast("object", record.msg), str):
+            return True
+        if isinstance(record.args, Mapping) and record.args:
+            record.args = {key: _argument(value) for key, value in record.args.items()}
+        elif record.args:
+            record.args = tuple(_argument(value) for value in record.args)
+        else:
+            record.msg = _VALUE_BEGINS.split(record.msg, maxsplit=1)[0].rstrip()
+        return self._is_new(f"{record.name} {record.msg}", record.created)
+
+    def _is_new(self, line: str, now: float) -> bool:
+        # aiokafka repeats itself three times a second for as long as a broker is away.
+        if now - self._last.get(line, 0.0) < _REPEAT_SECONDS:
+            return False
+        if len(self._last) >= _REMEMBERED:
+            self._last.clear()
+        self._last[line] = now
         return True
-    if isinstance(record.args, Mapping) and record.args:
-        record.args = {key: _argument(value) for key, value in record.args.items()}
-    elif record.args:
-        record.args = tuple(_argument(value) for value in record.args)
-    else:
-        record.msg = _VALUE_BEGINS.split(record.msg, maxsplit=1)[0].rstrip()
-    return True
 
 
 def _argument(value: object) -> object:
