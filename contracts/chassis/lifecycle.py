@@ -1,0 +1,173 @@
+"""How a process of ours lives: ready when it can work, live while it makes progress, and stopped in reverse.
+
+On SIGTERM the process first says that it is not ready, then finishes what it holds, then closes what it
+opened, the last thing first; all of it within a bound.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from contracts.chassis.settings import HealthSettings
+
+log = structlog.get_logger()
+
+
+class Health:
+    """What a process says of itself: a loop that is watched must make progress, or we are not live."""
+
+    def __init__(self, settings: HealthSettings) -> None:
+        self._settings = settings
+        self._seen: dict[str, float] = {}
+        self.is_ready = False
+
+    def watch(self, loop: str) -> Callable[[], None]:
+        """The function by which a loop says that it made progress."""
+        self._seen[loop] = time.monotonic()
+
+        def progress() -> None:
+            self._seen[loop] = time.monotonic()
+
+        return progress
+
+    def stalled(self) -> list[str]:
+        """The loops that made no progress for too long."""
+        limit = time.monotonic() - self._settings.stalled_after_seconds
+        return [loop for loop, seen in self._seen.items() if seen < limit]
+
+    def routes(self) -> list[Route]:
+        """`/health/live`, `/health/ready` and `/metrics`."""
+        return [
+            Route("/health/live", self._live),
+            Route("/health/ready", self._ready),
+            Route("/metrics", self._metrics),
+        ]
+
+    async def _live(self, _: Request) -> Response:
+        stalled = self.stalled()
+        return _said("stalled" if stalled else "live", stalled)
+
+    async def _ready(self, _: Request) -> Response:
+        stalled = self.stalled()
+        return _said("ready" if self.is_ready and not stalled else "not ready", stalled)
+
+    async def _metrics(self, _: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _said(status: str, stalled: list[str]) -> Response:
+    is_well = status in ("live", "ready")
+    return JSONResponse({"status": status, "stalled": stalled}, status_code=200 if is_well else 503)
+
+
+Loop = Callable[[], Coroutine[Any, Any, None]]
+"""Runs until it is cancelled."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a process does: loops that run until it stops, and perhaps a door of its own."""
+
+    loops: Mapping[str, Loop]
+    door: ASGIApp | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
+
+
+OpenRole = Callable[[Health], AbstractAsyncContextManager[Role]]
+
+
+def run(open_role: OpenRole, settings: HealthSettings, flush: Callable[[], None] = lambda: None) -> int:
+    """The role runs until SIGTERM or SIGINT, or until one of its loops fails; the exit code says which."""
+    try:
+        return uvloop.run(_run(open_role, settings))
+    finally:
+        flush()
+
+
+async def _run(open_role: OpenRole, settings: HealthSettings) -> int:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    health = Health(settings)
+    async with AsyncExitStack() as opened:
+        opening = asyncio.ensure_future(opened.enter_async_context(open_role(health)))
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            opening.cancel()
+            await asyncio.wait({opening})
+            return 0
+        role = opening.result()
+        tasks = [asyncio.create_task(loop(), name=name) for name, loop in role.loops.items()]
+        server = _server(role, health, settings)
+        if server is not None:
+            tasks.append(asyncio.create_task(server.serve(), name="door"))
+        health.is_ready = True
+        await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        health.is_ready = False
+        failed = [task for task in tasks if task.done()]
+        for task in failed:
+            log.error("a loop ended by itself", reason=task.get_name(), exc_info=task.exception())
+        try:
+            async with asyncio.timeout(settings.stop_seconds):
+                await _drain(tasks, server, settings)
+                await opened.aclose()
+        except TimeoutError:
+            log.error("stopping took too long, the rest is cut off", seconds=settings.stop_seconds)
+        return 1 if failed else 0
+
+
+async def _drain(
+    tasks: list[asyncio.Task[None]], server: uvicorn.Server | None, settings: HealthSettings
+) -> None:
+    if server is not None:
+        # A load balancer sees `not ready` before the door closes.
+        await asyncio.sleep(settings.drain_seconds)
+        server.should_exit = True
+    for task in tasks:
+        if task.get_name() != "door":
+            task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to us."""
+
+    def capture_signals(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def _server(role: Role, health: Health, settings: HealthSettings) -> uvicorn.Server | None:
+    """The role's own door, or the small one that only tells its health; None when neither is wanted."""
+    door = role.door or (Starlette(routes=health.routes()) if settings.port else None)
+    if door is None:
+        return None
+    configuration = uvicorn.Config(
+        door,
+        host=role.host if role.door else settings.host,
+        port=role.port if role.door else settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, int(settings.stop_seconds / 2)),
+    )
+    return _Server(configuration)
