@@ -2,17 +2,20 @@
 
 import secrets
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from fastapi import FastAPI
 from temporalio.worker import Worker
 
 from contracts import order as contract
-from contracts.chassis import migrations, temporal
+from contracts.chassis import migrations, problems, roles, temporal
 from contracts.chassis.event_store import EventStore, Journal
+from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.postgres import Database
+from contracts.chassis.roles import Home
 from contracts.chassis.settings import (
     HealthSettings,
     LogSettings,
@@ -20,14 +23,17 @@ from contracts.chassis.settings import (
     TelemetrySettings,
     TemporalSettings,
 )
+from contracts.chassis.telemetry import rest_telemetry
 from contracts.chassis.temporal import Target
 from order_service import projection
 from order_service.activities import OrderActivities
+from order_service.consumer import CONSUMER, TOPICS, effect
 from order_service.events import FACTS, OrderEvent
 from order_service.fulfillment_bridge import FulfillmentBridge
 from order_service.intake import Intake, OrderJournal
 from order_service.order import Order, evolve
 from order_service.payments import Payments
+from order_service.rest import Door, router
 from order_service.settings import (
     OrderApiSettings,
     OrderKafkaSettings,
@@ -36,7 +42,7 @@ from order_service.settings import (
 )
 from order_service.workflow import OrderWorkflow
 
-TARGET = Target("processOrderWorkflow", contract.TASK_QUEUE, contract.order_id_of)
+VERSION = "0.1.0"
 
 
 @dataclass(frozen=True)
@@ -70,8 +76,32 @@ def intake_of(journal: OrderJournal) -> Intake:
 
 
 @asynccontextmanager
-async def worker(settings: Settings) -> AsyncGenerator[Worker]:
-    """The worker of the orders' queue with all it needs; not running yet."""
+async def api(settings: Settings, health: Health) -> AsyncGenerator[Role]:
+    """The REST door. PostgreSQL is all it needs."""
+    async with Database(settings.postgres, "order-api") as database:
+        application = FastAPI(
+            title="Tandem order service",
+            description="Place orders and follow them; the embedded stack simulates payments and carriers.",
+            version=VERSION,
+            telemetry=rest_telemetry(),
+        )
+        application.state.door = Door(database, intake_of(journal_of(database)))
+        application.include_router(router)
+        application.router.routes.extend(health.routes())
+        problems.install(application, settings.api)
+        yield Role({}, door=application, host=settings.api.host, port=settings.api.port)
+
+
+@asynccontextmanager
+async def worker(settings: Settings, _: Health) -> AsyncGenerator[Role]:
+    """The worker of the orders' queue."""
+    async with opened_worker(settings) as opened:
+        yield roles.work(opened, settings)
+
+
+@asynccontextmanager
+async def opened_worker(settings: Settings) -> AsyncGenerator[Worker]:
+    """The worker with all it needs; not running yet."""
     async with (
         Database(settings.postgres, "order-worker") as database,
         httpx.AsyncClient(
@@ -91,7 +121,24 @@ async def worker(settings: Settings) -> AsyncGenerator[Worker]:
         )
 
 
-_REVIVE = """
+def relay(settings: Settings, health: Health) -> AbstractAsyncContextManager[Role]:
+    """The orders' outbox to Kafka, knocks to the order workflows."""
+    return roles.relay(HOME, settings, health)
+
+
+def consumer(settings: Settings, health: Health) -> AbstractAsyncContextManager[Role]:
+    """The fulfillments' events into the orders' view."""
+    return roles.consume(CONSUMER, TOPICS, effect, settings, health)
+
+
+def everything(settings: Settings, health: Health) -> AbstractAsyncContextManager[Role]:
+    """All roles in one process, for a small machine."""
+    return roles.together(*(open_role(settings, health) for open_role in (api, worker, relay, consumer)))
+
+
+ROLES = {"api": api, "worker": worker, "relay": relay, "consumer": consumer, "all": everything}
+
+_KNOCK_OPEN = """
     insert into knocks (workflow_id, signal)
     select 'order-workflow-' || order_id, 'knock'
     from order_view
@@ -102,7 +149,15 @@ _REVIVE = """
 
 async def knock_open(database: Database, workflow_ids: Sequence[str]) -> int:
     """Each of these workflows whose order has not ended is knocked."""
-    inserted = await database.execute(_REVIVE, ids=list(workflow_ids))
+    inserted = await database.execute(_KNOCK_OPEN, ids=list(workflow_ids))
     if inserted:
         database.ring("knocks")
     return inserted
+
+
+HOME = Home(
+    "orders",
+    Target("processOrderWorkflow", contract.TASK_QUEUE, contract.order_id_of),
+    contract.TOPIC,
+    knock_open,
+)

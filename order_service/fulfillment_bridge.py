@@ -52,7 +52,7 @@ class FulfillmentBridge:
             )
         except WorkflowAlreadyStartedError:
             return await self._outcome(fulfillment_id)
-        except RPCError as error:
+        except (RPCError, RuntimeError) as error:
             raise _told(error) from error
         return None
 
@@ -60,20 +60,20 @@ class FulfillmentBridge:
         """The workflow has the wish. Raises NotFound when no such workflow runs."""
         try:
             await self._handle(fulfillment_id).signal(_SIGNALS[instruction], wish)
-        except RPCError as error:
+        except (RPCError, RuntimeError) as error:
             raise _told(error) from error
 
     async def status(self, fulfillment_id: str) -> FulfillmentStatusView:
         """The parcel as its workflow sees it. Raises NotFound when there is no such workflow."""
         try:
             return await self._handle(fulfillment_id).query(FulfillmentApi.status)
-        except RPCError as error:
+        except (RPCError, RuntimeError) as error:
             raise _told(error) from error
 
     async def progress(self, fulfillment_id: str) -> FulfillmentProgressView:
         try:
             return await self._handle(fulfillment_id).query(FulfillmentApi.progress)
-        except RPCError as error:
+        except (RPCError, RuntimeError) as error:
             raise _told(error) from error
 
     async def _outcome(self, fulfillment_id: str) -> Outcome | None:
@@ -81,7 +81,7 @@ class FulfillmentBridge:
             return await self._handle(fulfillment_id).result()
         except WorkflowFailureError:
             return None
-        except RPCError as error:
+        except (RPCError, RuntimeError) as error:
             raise _told(error) from error
 
     def _handle(self, fulfillment_id: str) -> WorkflowHandle[FulfillmentApi, Outcome]:
@@ -90,7 +90,8 @@ class FulfillmentBridge:
         )
 
 
-def _told(error: RPCError) -> Exception:
-    if error.status is RPCStatusCode.NOT_FOUND:
+def _told(error: RPCError | RuntimeError) -> Exception:
+    """What the failed call means. A lazy client whose first connection fails raises RuntimeError."""
+    if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
         return NotFound("no such fulfillment workflow runs")
     return Unavailable("the fulfillment's Temporal namespace does not answer")

@@ -7,8 +7,8 @@ opened, the last thing first; all of it within a bound.
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, nullcontext
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,8 +148,9 @@ async def _drain(
 class _Server(uvicorn.Server):
     """A server that leaves the signals to us."""
 
-    def capture_signals(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
 
 
 def _server(role: Role, health: Health, settings: HealthSettings) -> uvicorn.Server | None:

@@ -60,7 +60,7 @@ class Delivery:
             )
         except WorkflowAlreadyStartedError:
             log.info("knock not needed, workflow completed", workflow_id=knock.workflow_id)
-        except RPCError as error:
+        except (RPCError, RuntimeError) as error:  # a lazy client's first connection raises RuntimeError
             raise Unavailable("Temporal does not answer") from error
 
     async def revive(self, knock_open: Callable[[Sequence[str]], Awaitable[int]]) -> None:
@@ -74,7 +74,7 @@ class Delivery:
                 with quiet():
                     closed = await self._closed_since(since)
                     revived = await knock_open(closed) if closed else 0
-            except (RPCError, Unavailable):
+            except (RPCError, RuntimeError, Unavailable):
                 log.warning(
                     "cannot look for ended workflows", reason="Temporal or the database does not answer"
                 )
