@@ -1,5 +1,6 @@
 """One Kafka record is one CloudEvent; one wish travels in one envelope."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self, cast
@@ -12,6 +13,7 @@ from cloudevents.core.v1.event import CloudEvent
 from pydantic import (
     Field,
     ModelWrapValidatorHandler,
+    StringConstraints,
     ValidationError,
     ValidatorFunctionWrapHandler,
     model_validator,
@@ -39,6 +41,11 @@ ReceiptStatus = Literal["RECEIVED", "ACCEPTED", "REJECTED", "EFFECTIVE", "SUPERS
 FINAL: frozenset[ReceiptStatus] = frozenset(("REJECTED", "EFFECTIVE", "SUPERSEDED"))
 
 
+_COMMAND_ID = re.compile(r"[\x21-\x7e]{1,100}")
+CommandId = Annotated[str, StringConstraints(pattern=rf"^{_COMMAND_ID.pattern}$", strict=True)]
+"""Visible ASCII, because it becomes a key in the database."""
+
+
 class WishPayload(Message):
     """What a wish carries beside its name; each wish uses the fields it needs."""
 
@@ -53,7 +60,7 @@ class WishPayload(Message):
 class Wish(Message):
     """A command somebody sends. Everything in it may be missing: a bare Temporal signal is a wish too."""
 
-    command_id: Annotated[str, Field(max_length=100)] | None = None
+    command_id: CommandId | None = None
     issued_at: datetime | None = None
     actor: Reference | None = None
     reason: Text500 | None = None
@@ -95,7 +102,7 @@ def _command_id_of(value: Any) -> str | None:
         return None
     named = cast("Mapping[str, object]", value)
     found = named.get("commandId", named.get("command_id"))
-    return found[:100] if isinstance(found, str) and found else None
+    return found if isinstance(found, str) and _COMMAND_ID.fullmatch(found) else None
 
 
 def none_if_malformed(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -198,4 +205,7 @@ def from_record(headers: Mapping[str, bytes], value: bytes, key: bytes | None = 
 
 def hold_of(wish: Wish, command_id: str) -> Hold:
     """The hold a pause or hold wish asks for; a pause without one is OPERATOR_PAUSE, named by its command."""
-    return wish.payload.hold or Hold(handle=command_id[:64], reason=HoldReason.OPERATOR_PAUSE)
+    handle = re.sub(r"[^A-Za-z0-9_.:-]", ".", command_id)[:64]
+    return wish.payload.hold or Hold(
+        handle=handle if handle[0].isalnum() else f"x{handle[1:]}", reason=HoldReason.OPERATOR_PAUSE
+    )
