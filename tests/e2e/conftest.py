@@ -1,0 +1,29 @@
+"""The whole system as `tandem up` runs it, in a folder of its own, and the people who use it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.local.stack import Stack
+from tests.e2e.people import Engineer, Operator, Shop
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("stack"), settings={"TANDEM_TELEMETRY_EXPORTER": "file"}) as stack:
+        yield stack
+
+
+@pytest.fixture
+def shop(stack: Stack) -> Shop:
+    return Shop(stack.url("order_service"))
+
+
+@pytest.fixture
+def operator(stack: Stack) -> Operator:
+    return Operator(stack.url("fulfillment_service"))
+
+
+@pytest.fixture
+def engineer(stack: Stack) -> Engineer:
+    return Engineer(stack)

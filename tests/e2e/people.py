@@ -1,0 +1,183 @@
+"""The people of the stories: a shop, an operator, and an engineer who may look behind the doors."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psycopg
+from psycopg.rows import dict_row
+
+from contracts import fulfillment
+from contracts import order as contract
+from deploy.local.stack import Stack
+
+Json = dict[str, Any]
+Found = TypeVar("Found")
+
+ENDED = ("SHIPPED", "CANCELLED", "FAILED")
+
+
+def eventually(
+    ask: Callable[[], Found], holds: Callable[[Found], bool], *, within_seconds: float = 30
+) -> Found:
+    """What was found as soon as it holds. Raises AssertionError with the last finding when it never does."""
+    deadline = time.monotonic() + within_seconds
+    while True:
+        found = ask()
+        if holds(found):
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_seconds} s; last: {found}")
+        time.sleep(0.05)
+
+
+class Shop:
+    """Places orders and follows them, over the order service's REST door."""
+
+    def __init__(self, url: str) -> None:
+        self.http = httpx.Client(base_url=url, timeout=15)
+
+    def place(self, scenario: str = "happy", speed: str = "instant", key: str | None = None) -> str:
+        """The id of an accepted demo order."""
+        headers = {"Idempotency-Key": key} if key else {}
+        answer = self.http.post(
+            "/orders/demo", params={"scenario": scenario, "speed": speed}, headers=headers
+        )
+        assert answer.status_code == 201, answer.text
+        return answer.json()["orderId"]
+
+    def status(self, order_id: str) -> Json:
+        answer = self.http.get(f"/orders/{order_id}/status")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def sees(self, order_id: str, status: str, within_seconds: float = 30) -> Json:
+        """The order's status once it reads so."""
+        return eventually(
+            lambda: self.status(order_id),
+            lambda seen: seen["status"] == status,
+            within_seconds=within_seconds,
+        )
+
+    def sees_end(self, order_id: str, within_seconds: float = 30) -> Json:
+        """The order's status once order, money and parcel have ended."""
+        return eventually(
+            lambda: self.status(order_id),
+            lambda seen: seen["stage"] in ENDED and seen["currentStep"] == "end",
+            within_seconds=within_seconds,
+        )
+
+    def sees_parcel(self, order_id: str, within_seconds: float = 30, **expected: Any) -> Json:
+        """The parcel as the order's view shows it, once it has all of these."""
+
+        def has(seen: Json) -> bool:
+            parcel: Json = seen.get("fulfillment") or {}
+            return all(parcel.get(name) == value for name, value in expected.items())
+
+        return eventually(lambda: self.status(order_id), has, within_seconds=within_seconds)["fulfillment"]
+
+    def pause(self, order_id: str) -> httpx.Response:
+        return self.http.post(f"/orders/{order_id}/fulfillment/pause")
+
+    def resume(self, order_id: str) -> httpx.Response:
+        return self.http.post(f"/orders/{order_id}/fulfillment/resume")
+
+    def cancel(self, order_id: str, reason: str = "changed my mind") -> httpx.Response:
+        return self.http.request("DELETE", f"/orders/{order_id}", json={"reason": reason})
+
+    def readdress(
+        self, order_id: str, street: str = "456 New Street", zip_code: str = "54321"
+    ) -> httpx.Response:
+        return self.http.patch(
+            f"/orders/fulfillment/{fulfillment.fulfillment_id(order_id, 1)}/shipping-address",
+            json=address(street, zip_code),
+        )
+
+    def receipt(self, command_id: str) -> Json:
+        return self.http.get(f"/commands/{command_id}").json()
+
+    def stock(self) -> dict[str, Json]:
+        return {row["sku"]: row for row in self.http.get("/stock").json()["stock"]}
+
+
+def address(street: str = "456 New Street", zip_code: str = "54321") -> Json:
+    return {"street": street, "city": "New City", "state": "NC", "zipCode": zip_code, "country": "USA"}
+
+
+class Operator:
+    """Works in the warehouse, over the fulfillment service's REST door."""
+
+    def __init__(self, url: str) -> None:
+        self.http = httpx.Client(base_url=url, timeout=15)
+
+    def parcel(self, order_id: str) -> Json:
+        answer = self.http.get(f"/fulfillments/{order_id}")
+        return answer.json() if answer.status_code == 200 else {}
+
+    def sees(self, order_id: str, within_seconds: float = 30, **expected: Any) -> Json:
+        """The parcel once it has all of these."""
+        return eventually(
+            lambda: self.parcel(order_id),
+            lambda seen: all(seen.get(name) == value for name, value in expected.items()),
+            within_seconds=within_seconds,
+        )
+
+    def completes(self, order_id: str, step_key: str) -> httpx.Response:
+        return self.http.post(f"/fulfillments/{order_id}/steps/{step_key}/complete")
+
+    def fails(self, order_id: str, step_key: str) -> httpx.Response:
+        return self.http.post(f"/fulfillments/{order_id}/steps/{step_key}/fail")
+
+    def pause(self, order_id: str) -> httpx.Response:
+        return self.http.post(f"/fulfillments/{order_id}/pause")
+
+    def resume(self, order_id: str) -> httpx.Response:
+        return self.http.post(f"/fulfillments/{order_id}/resume")
+
+    def cancel(self, order_id: str) -> httpx.Response:
+        return self.http.post(f"/fulfillments/{order_id}/cancel", json={"reason": "damaged"})
+
+
+class Engineer:
+    """Looks behind the doors: ledgers, event tables, spans."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self._sandbox = httpx.Client(base_url=stack.sandbox_url, timeout=15)
+
+    def ledger(self, provider: str, order_id: str) -> list[Json]:
+        """What the payment or carrier sandbox truly did for the order, oldest first."""
+        rows: list[Json] = self._sandbox.get(f"/ledgers/{provider}").json()
+        return [
+            row for row in rows if str(row.get("orderRef") or row.get("parcelRef") or "").startswith(order_id)
+        ]
+
+    def effects(self, provider: str, order_id: str) -> list[str]:
+        """The operations that had an effect, oldest first, such as `authorize`, `capture`."""
+        return [row["operation"] for row in self.ledger(provider, order_id) if row["effect"] == "applied"]
+
+    def rows(self, database: str, query: str, *parameters: Any) -> list[Json]:
+        with (
+            psycopg.connect(self.stack.postgres_url(database)) as connection,
+            connection.cursor(row_factory=dict_row) as cursor,
+        ):
+            return cursor.execute(query.encode(), parameters).fetchall()
+
+    def facts(self, order_id: str) -> list[str]:
+        """The order's facts, oldest first."""
+        return self._facts("orders", contract.stream(order_id))
+
+    def parcel_facts(self, order_id: str) -> list[str]:
+        """The facts of the order's first fulfillment, oldest first."""
+        return self._facts("fulfillments", fulfillment.stream(fulfillment.fulfillment_id(order_id, 1)))
+
+    def spans(self) -> list[Json]:
+        path = Path(self.stack.env["TANDEM_TELEMETRY_FILE"])
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def _facts(self, database: str, stream: str) -> list[str]:
+        rows = self.rows(database, "select type from events where stream = %s order by version", stream)
+        return [row["type"] for row in rows]
