@@ -1,1 +1,2 @@
-"""The subcommands of `tandem`, a module each; every module has a typer app named `app`."""
+"""The subcommands of `tandem`. A module with a typer app named `app` is a part of the command line;
+one named like its group (`order.py` is `tandem order`) is imported alone when that group is asked for."""

@@ -1,0 +1,246 @@
+"""Both services as the command line sees them: where their doors are, what each answer means for a shell."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+from urllib.parse import quote
+
+import typer
+
+if TYPE_CHECKING:
+    import httpx
+
+OK, REFUSED, USAGE, UNREACHABLE, TIMED_OUT = range(5)
+EXIT_CODES = (
+    "Exit codes: 0 done · 1 refused by the service, which says why · 2 wrong usage · "
+    "3 not reachable: start it with ./deploy/up · 4 timed out waiting"
+)
+TIMEOUT_SECONDS = 30.0
+_DEFAULTS = {
+    "TANDEM_ORDER_URL": "http://127.0.0.1:3232",
+    "TANDEM_FULFILLMENT_URL": "http://127.0.0.1:3233",
+    "TANDEM_KAFKA_SERVERS": "127.0.0.1:9092",
+}
+_NEXT = {
+    "NOT_FOUND": "`tandem order list` and `tandem fulfillment list` show what there is",
+    "KEY_REUSED": "send the new request under a new --idempotency-key",
+    "INVALID_REQUEST": "change the request; `--help` shows examples",
+    "ALREADY_ENDED": "`tandem order get` shows how it ended",
+    "UNKNOWN_SKU": "the order service lists its articles at /stock",
+}
+
+Json = dict[str, Any]
+OrderUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--order-url", envvar="TANDEM_ORDER_URL", help="The order service.", show_default="running stack"
+    ),
+]
+FulfillmentUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--fulfillment-url", envvar="TANDEM_FULFILLMENT_URL", help="The fulfillment service.",
+        show_default="running stack",
+    ),
+]  # fmt: skip
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Key = Annotated[
+    str | None, typer.Option("--idempotency-key", help="Send it again under the same key: done only once.")
+]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait; then exit code 4.")]
+Watching = Annotated[
+    float | None, typer.Option("--timeout", min=0.1, help="Seconds to wait; for ever if not set.")
+]
+FromFile = Annotated[
+    str | None, typer.Option("--file", "-f", metavar="FILE|-", help="JSON body; - reads standard input.")
+]
+
+
+def group(name: str, help_text: str) -> typer.Typer:
+    """A group of commands whose help says what the exit codes mean."""
+    return typer.Typer(name=name, help=help_text, epilog=EXIT_CODES, no_args_is_help=True)
+
+
+def address(variable: str) -> str:
+    """What a variable says, else what the running stack says of itself, else the design's port."""
+    from deploy.local.state import State, default_folder  # noqa: PLC0415  imports are most of the start-up time
+
+    described = State(default_folder()).described().get("env", {})
+    return os.environ.get(variable) or described.get(variable) or _DEFAULTS[variable]
+
+
+def order_service(url: str | None, as_json: bool) -> "Door":
+    return Door("order service", url or address("TANDEM_ORDER_URL"), as_json)
+
+
+def fulfillment_service(url: str | None, as_json: bool) -> "Door":
+    return Door("fulfillment service", url or address("TANDEM_FULFILLMENT_URL"), as_json)
+
+
+@dataclass(frozen=True)
+class Door:
+    """One service's REST door."""
+
+    name: str
+    url: str
+    as_json: bool = False
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        query: Mapping[str, object] | None = None,
+        key: str | None = None,
+    ) -> Json:
+        """What the service answered. Ends the process, with a message, when it refused or does not answer."""
+        try:
+            answer = self.send(method, path, body=body, query=query, key=key)
+        except NoAnswer:
+            unreachable(self.name, self.url, self.as_json)
+        if answer.status_code >= 400:
+            refused(problem_of(answer), self.as_json)
+        return cast("Json", answer.json())
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        query: Mapping[str, object] | None = None,
+        key: str | None = None,
+    ) -> "httpx.Response":
+        """The answer, whatever it is. Raises NoAnswer when there is none."""
+        httpx = _httpx()
+        headers = {"X-Actor": "tandem-cli", **({"Idempotency-Key": key} if key else {})}
+        present = {name: str(value) for name, value in (query or {}).items() if value is not None}
+        try:
+            with open_client(self.url) as client:
+                return client.request(method, path, json=body, params=present, headers=headers)
+        except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise NoAnswer from error
+
+
+class NoAnswer(Exception):
+    """The service does not answer."""
+
+
+def in_path(name: str) -> str:
+    """A name as one segment of a path, whatever was typed."""
+    return quote(name, safe=":")
+
+
+def open_client(url: str) -> "httpx.Client":
+    """A client of one service; the edge that tests replace."""
+    if url.startswith("http://"):
+        return _httpx().Client(base_url=url, transport=_plain_transport())
+    return _httpx().Client(base_url=url, timeout=TIMEOUT_SECONDS)
+
+
+def _plain_transport() -> "httpx.BaseTransport":
+    """HTTP by Python's own client: httpx's engine takes 60 ms to import, a sixth of `tandem order get`."""
+    import http.client  # noqa: PLC0415
+
+    httpx = _httpx()
+
+    class Plain(httpx.BaseTransport):
+        def handle_request(self, request: "httpx.Request") -> "httpx.Response":
+            place = request.url
+            connection = http.client.HTTPConnection(place.host, place.port or 80, timeout=TIMEOUT_SECONDS)
+            try:
+                path = place.raw_path.decode()
+                connection.request(request.method, path, request.read() or None, dict(request.headers))
+                answer = connection.getresponse()
+                return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+            except (OSError, http.client.HTTPException) as error:
+                raise httpx.ConnectError(str(error)) from error
+            finally:
+                connection.close()
+
+    return Plain()
+
+
+def problem_of(answer: "httpx.Response") -> Json:
+    """The problem+json of an answer; whatever else came is made one."""
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = None
+    if isinstance(problem, dict) and "code" in problem:
+        return cast("Json", problem)
+    return {"code": "INTERNAL", "status": answer.status_code, "detail": f"answered {answer.status_code}"}
+
+
+def refused(problem: Json, as_json: bool) -> NoReturn:
+    """The refusal is said with its next step, and the process ends."""
+    if as_json:
+        print_json(problem)
+    else:
+        complain(f"Refused: {problem.get('detail') or problem['code']} ({problem['code']})")
+        if "currentStatus" in problem:
+            step = f" at {problem['currentStep']}" if problem.get("currentStep") else ""
+            complain(f"Now:     {problem['currentStatus']}{step}")
+        complain(f"Next:    {_next_step(problem)}")
+    raise typer.Exit(REFUSED)
+
+
+def _next_step(problem: Json) -> str:
+    if problem.get("allowedActions"):
+        return f"possible now: {', '.join(problem['allowedActions'])}"
+    if problem.get("retryable"):
+        return "try again in a moment"
+    return _NEXT.get(problem["code"], "`tandem order get` and `tandem fulfillment get` show what is possible")
+
+
+def unreachable(name: str, where: str, as_json: bool) -> NoReturn:
+    """Nobody answered: what to start is said, and the process ends."""
+    if as_json:
+        print_json(
+            {
+                "code": "NOT_REACHABLE",
+                "detail": f"the {name} does not answer at {where}",
+                "fix": "./deploy/up",
+            }
+        )
+    else:
+        complain(f"The {name} does not answer at {where}.\nFix: ./deploy/up")
+    raise typer.Exit(UNREACHABLE)
+
+
+def body_of(file: str) -> object:
+    """The JSON in a file, or on standard input for `-`. Raises BadParameter with the place of the mistake."""
+    try:
+        if file == "-":
+            return json.load(sys.stdin)
+        with open(file, encoding="utf-8") as source:  # noqa: PTH123  Path would be one more import for one call
+            return json.load(source)
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="--file") from error
+    except ValueError as error:
+        raise typer.BadParameter(f"{file} is not JSON: {error}", param_hint="--file") from error
+
+
+def print_json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def say(*lines: str) -> None:
+    for line in lines:
+        print(line, flush=True)
+
+
+def complain(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _httpx() -> Any:
+    # httpx offers a command line of its own and imports click, rich and pygments for it: half of its 280 ms.
+    sys.modules.setdefault("httpx._main", cast("Any", None))
+    import httpx  # noqa: PLC0415
+
+    return httpx
