@@ -1,0 +1,86 @@
+"""What both databases know of a round, asked in few and cheap queries."""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+import psycopg
+
+from deploy.local.stack import Stack
+
+_LOOK_SECONDS = 0.2
+_BODY = "x" * 400
+"""As long as a fact of ours with its metadata."""
+
+
+def two_row_transactions(url: str, count: int = 200) -> list[float]:
+    """Milliseconds of transactions that insert two rows and do nothing else, one after the other."""
+    taken: list[float] = []
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "create table if not exists bench (id bigint generated always as identity, body text)"
+        )
+        for _ in range(count + 20):
+            began = time.perf_counter()
+            with connection.transaction():
+                connection.execute("insert into bench (body) values (%s)", (_BODY,))
+                connection.execute("insert into bench (body) values (%s)", (_BODY,))
+            taken.append((time.perf_counter() - began) * 1000)
+        connection.execute("drop table bench")
+    return taken[20:]
+
+
+def wait_until_closed(stack: Stack, orders: int, *, within_seconds: float) -> None:
+    """So many orders have their parcel shipped and their money captured. Raises TimeoutError."""
+    deadline = time.monotonic() + within_seconds
+    with psycopg.connect(stack.postgres_url("orders"), autocommit=True) as connection:
+        while (closed := _closed(connection)) < orders:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{closed} of {orders} orders shipped within {within_seconds:g} s")
+            time.sleep(_LOOK_SECONDS)
+
+
+def _closed(connection: psycopg.Connection) -> int:
+    row = connection.execute(
+        "select count(*) from order_view where stage = 'SHIPPED' and payment_status = 'CAPTURED'"
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def wait_until_published(stack: Stack, *, within_seconds: float = 30) -> None:
+    """Both outboxes are empty. Raises TimeoutError."""
+    deadline = time.monotonic() + within_seconds
+    for database in ("orders", "fulfillments"):
+        with psycopg.connect(stack.postgres_url(database), autocommit=True) as connection:
+            while connection.execute("select 1 from outbox where published_at is null limit 1").fetchone():
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"the outbox of {database} was not empty within {within_seconds:g} s")
+                time.sleep(_LOOK_SECONDS)
+
+
+def moments(stack: Stack, fact: str, order_ids: Sequence[str]) -> dict[str, float]:
+    """When each order recorded that fact, in seconds since 1970."""
+    streams = {f"order-{order_id}": order_id for order_id in order_ids}
+    with psycopg.connect(stack.postgres_url("orders")) as connection:
+        rows: list[tuple[str, datetime]] = connection.execute(
+            "select stream, recorded_at from events where type = %s and stream = any(%s)",
+            (fact, list(streams)),
+        ).fetchall()
+    return {streams[stream]: at.timestamp() for stream, at in rows}
+
+
+def lags(stack: Stack, order_ids: Sequence[str]) -> list[float]:
+    """Milliseconds from each outbox row's writing, just before its commit, to Kafka's acknowledgement."""
+    found: list[float] = []
+    for database in ("orders", "fulfillments"):
+        with psycopg.connect(stack.postgres_url(database)) as connection:
+            rows = connection.execute(
+                """
+                select extract(epoch from published_at - created_at) * 1000
+                from outbox
+                where key = any(%s)
+                """,
+                (list(order_ids),),
+            ).fetchall()
+        found += [float(row[0]) for row in rows]
+    return found
