@@ -121,11 +121,10 @@ class Stack:
 
     def environment(self, service: Service, role: Role) -> dict[str, str]:
         """The environment one role of a service is run with."""
-        port = {"TANDEM_HEALTH_PORT": str(self.ports[processes.child_name(service, role)])}
-        if role == "api":
-            port = {"TANDEM_API_PORT": str(self.ports[processes.child_name(service, "api")])}
-        if role == "migrate":
-            port = {}
+        port: dict[str, str] = {}
+        if role != "migrate":
+            variable = "TANDEM_API_PORT" if role == "api" else "TANDEM_HEALTH_PORT"
+            port = {variable: str(self.ports[processes.child_name(service, role)])}
         own = {
             "TANDEM_POSTGRES_URL": self.postgres_url(DATABASE[service]),
             "TANDEM_PAYMENTS_URL": f"{self.sandbox_url}/payments",
