@@ -75,21 +75,27 @@ def intake_of(journal: OrderJournal) -> Intake:
     return Intake(journal, random_bits=secrets.randbits)
 
 
+def application(settings: OrderApiSettings) -> FastAPI:
+    """The REST door without anything behind it: what its OpenAPI document describes."""
+    app = FastAPI(
+        title="Tandem order service",
+        description="Place orders and follow them; the embedded stack simulates payments and carriers.",
+        version=VERSION,
+        telemetry=rest_telemetry(),
+    )
+    app.include_router(router)
+    problems.install(app, settings)
+    return app
+
+
 @asynccontextmanager
 async def api(settings: Settings, health: Health) -> AsyncGenerator[Role]:
     """The REST door. PostgreSQL is all it needs."""
     async with Database(settings.postgres, "order-api") as database:
-        application = FastAPI(
-            title="Tandem order service",
-            description="Place orders and follow them; the embedded stack simulates payments and carriers.",
-            version=VERSION,
-            telemetry=rest_telemetry(),
-        )
-        application.state.door = Door(database, intake_of(journal_of(database)))
-        application.include_router(router)
-        application.router.routes.extend(health.routes())
-        problems.install(application, settings.api)
-        yield Role({}, door=application, host=settings.api.host, port=settings.api.port)
+        app = application(settings.api)
+        app.state.door = Door(database, intake_of(journal_of(database)))
+        app.router.routes.extend(health.routes())
+        yield Role({}, door=app, host=settings.api.host, port=settings.api.port)
 
 
 @asynccontextmanager
