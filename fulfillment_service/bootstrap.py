@@ -1,7 +1,7 @@
 """How each role of the fulfillment service is put together; tests call the same with other settings."""
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,9 +9,11 @@ import httpx
 from temporalio.worker import Worker
 
 from contracts import fulfillment as contract
-from contracts.chassis import migrations, temporal
+from contracts.chassis import migrations, roles, temporal
 from contracts.chassis.event_store import EventStore, Journal
+from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.postgres import Database
+from contracts.chassis.roles import Home
 from contracts.chassis.settings import (
     HealthSettings,
     LogSettings,
@@ -23,6 +25,7 @@ from contracts.chassis.temporal import Target
 from fulfillment_service import projection
 from fulfillment_service.activities import FulfillmentActivities
 from fulfillment_service.carrier import Carrier
+from fulfillment_service.consumer import CONSUMER, TOPICS, effect
 from fulfillment_service.events import FACTS, FulfillmentEvent
 from fulfillment_service.fulfillment import Fulfillment, evolve
 from fulfillment_service.intake import FulfillmentJournal, Intake
@@ -36,7 +39,7 @@ from fulfillment_service.settings import (
 )
 from fulfillment_service.workflow import FulfillmentWorkflow
 
-TARGET = Target("fulfillmentWorkflow", contract.TASK_QUEUE, contract.fulfillment_id_of)
+VERSION = "0.1.0"
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,15 @@ def journal_of(database: Database) -> FulfillmentJournal:
 
 
 @asynccontextmanager
-async def worker(settings: Settings) -> AsyncGenerator[Worker]:
-    """The worker of the fulfillments' queue with all it needs; not running yet."""
+async def worker(settings: Settings, _: Health) -> AsyncGenerator[Role]:
+    """The worker of the fulfillments' queue."""
+    async with opened_worker(settings) as opened:
+        yield roles.work(opened, settings)
+
+
+@asynccontextmanager
+async def opened_worker(settings: Settings) -> AsyncGenerator[Worker]:
+    """The worker with all it needs; not running yet."""
     async with (
         Database(settings.postgres, "fulfillment-worker") as database,
         httpx.AsyncClient(
@@ -90,6 +100,41 @@ async def worker(settings: Settings) -> AsyncGenerator[Worker]:
         )
 
 
+def relay(settings: Settings, health: Health) -> AbstractAsyncContextManager[Role]:
+    """The fulfillments' outbox to Kafka, knocks to the fulfillment workflows."""
+    return roles.relay(HOME, settings, health)
+
+
+def consumer(settings: Settings, health: Health) -> AbstractAsyncContextManager[Role]:
+    """The orders' events into the operators' view."""
+    return roles.consume(CONSUMER, TOPICS, effect, settings, health)
+
+
+def everything(settings: Settings, health: Health) -> AbstractAsyncContextManager[Role]:
+    """All roles in one process, for a small machine."""
+    return roles.together(*(open_role(settings, health) for open_role in (worker, relay, consumer)))
+
+
+ROLES = {"worker": worker, "relay": relay, "consumer": consumer, "all": everything}
+
+
+def relay(settings: Settings, health: Health) -> AbstractAsyncContextManager[Role]:
+    """The fulfillments' outbox to Kafka, knocks to the fulfillment workflows."""
+    return roles.relay(HOME, settings, health)
+
+
+def consumer(settings: Settings, health: Health) -> AbstractAsyncContextManager[Role]:
+    """The orders' events into the operators' view."""
+    return roles.consume(CONSUMER, TOPICS, effect, settings, health)
+
+
+def everything(settings: Settings, health: Health) -> AbstractAsyncContextManager[Role]:
+    """All roles in one process, for a small machine."""
+    return roles.together(*(open_role(settings, health) for open_role in (api, worker, relay, consumer)))
+
+
+ROLES = {"api": api, "worker": worker, "relay": relay, "consumer": consumer, "all": everything}
+
 _KNOCK_OPEN = """
     insert into knocks (workflow_id, signal)
     select 'fulfillment-' || fulfillment_id, 'knock'
@@ -105,3 +150,19 @@ async def knock_open(database: Database, workflow_ids: Sequence[str]) -> int:
     if inserted:
         database.ring("knocks")
     return inserted
+
+
+HOME = Home(
+    "fulfillments",
+    Target("fulfillmentWorkflow", contract.TASK_QUEUE, contract.fulfillment_id_of),
+    contract.TOPIC,
+    knock_open,
+)
+
+
+HOME = Home(
+    "fulfillments",
+    Target("fulfillmentWorkflow", contract.TASK_QUEUE, contract.fulfillment_id_of),
+    contract.TOPIC,
+    knock_open,
+)

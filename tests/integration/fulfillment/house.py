@@ -312,14 +312,14 @@ async def open_house(
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database(settings.postgres, "test"))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=sandbox_url))
-        await stack.enter_async_context(await stack.enter_async_context(bootstrap.worker(settings)))
+        await stack.enter_async_context(await stack.enter_async_context(bootstrap.opened_worker(settings)))
         orders = await temporal.connect("orders", temporal_settings)
         await stack.enter_async_context(
             Worker(orders, task_queue=order.TASK_QUEUE, workflows=[RecordingOrder])
         )
         fulfillments = await temporal.connect("fulfillments", temporal_settings)
         relay = KnockRelay(
-            database, Delivery(fulfillments, bootstrap.TARGET).deliver, RelaySettings(poll_seconds=1)
+            database, Delivery(fulfillments, bootstrap.HOME.target).deliver, RelaySettings(poll_seconds=1)
         )
         listener = Listener(database.conninfo, CHANNEL)
         tasks = [asyncio.create_task(listener.run()), asyncio.create_task(relay.run(listener.heard[CHANNEL]))]

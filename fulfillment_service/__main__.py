@@ -1,0 +1,28 @@
+"""`python -m fulfillment_service api|worker|relay|consumer|migrate|all`"""
+
+import argparse
+import sys
+
+from contracts.chassis import lifecycle, telemetry
+from fulfillment_service.bootstrap import ROLES, Settings, migrate
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one role of the fulfillment service; its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fulfillment_service",
+        description="The fulfillment service: one process for each role. Settings are TANDEM_ variables.",
+    )
+    parser.add_argument("role", choices=[*ROLES, "migrate"], help="what this process does")
+    role: str = parser.parse_args(arguments).role
+    settings = Settings()
+    flush = telemetry.configure("fulfillment-service", role, settings.telemetry, settings.logs)
+    if role == "migrate":
+        migrate(settings)
+        flush()
+        return 0
+    return lifecycle.run(lambda health: ROLES[role](settings, health), settings.health, flush)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
