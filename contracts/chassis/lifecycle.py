@@ -5,7 +5,9 @@ opened, the last thing first; all of it within a bound.
 """
 
 import asyncio
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
@@ -93,13 +95,15 @@ OpenRole = Callable[[Health], AbstractAsyncContextManager[Role]]
 
 def run(open_role: OpenRole, settings: HealthSettings, flush: Callable[[], None] = lambda: None) -> int:
     """The role runs until SIGTERM or SIGINT, or until one of its loops fails; the exit code says which."""
+    bound = _Bound(settings.stop_seconds)
     try:
-        return uvloop.run(_run(open_role, settings))
+        return uvloop.run(_run(open_role, settings, bound))
     finally:
         flush()
+        bound.lift()
 
 
-async def _run(open_role: OpenRole, settings: HealthSettings) -> int:
+async def _run(open_role: OpenRole, settings: HealthSettings, bound: "_Bound") -> int:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -109,6 +113,7 @@ async def _run(open_role: OpenRole, settings: HealthSettings) -> int:
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not opening.done():
+            bound.begin()
             opening.cancel()
             await asyncio.wait({opening})
             return 0
@@ -120,16 +125,37 @@ async def _run(open_role: OpenRole, settings: HealthSettings) -> int:
         health.is_ready = True
         await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         health.is_ready = False
+        bound.begin()
         failed = [task for task in tasks if task.done()]
         for task in failed:
-            log.error("a loop ended by itself", reason=task.get_name(), exc_info=task.exception())
-        try:
-            async with asyncio.timeout(settings.stop_seconds):
-                await _drain(tasks, server, settings)
-                await opened.aclose()
-        except TimeoutError:
-            log.error("stopping took too long, the rest is cut off", seconds=settings.stop_seconds)
+            log.error("a loop ended by itself", loop=task.get_name(), error=_reason(task))
+        await _drain(tasks, server, settings)
         return 1 if failed else 0
+
+
+def _reason(task: asyncio.Task[None]) -> BaseException | None:
+    return None if task.cancelled() else task.exception()
+
+
+class _Bound:
+    """Once begun, the process is gone after so many seconds, whatever still closes.
+
+    A thread, because a loop that is blocked fires no timers."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timer = threading.Timer(seconds, self._cut_off)
+        self._timer.daemon = True
+
+    def begin(self) -> None:
+        self._timer.start()
+
+    def lift(self) -> None:
+        self._timer.cancel()
+
+    def _cut_off(self) -> None:
+        log.error("stopping took too long, the rest is cut off", seconds=self._seconds)
+        os._exit(1)
 
 
 async def _drain(

@@ -1,8 +1,8 @@
 """Errors as RFC 9457 problem+json, and a door that lets in only what can be understood and stored.
 
-The door reads a body once, within its limit, before any route sees it: what is not JSON, repeats a name, nests
-too deeply or holds a character that PostgreSQL cannot keep is answered there, so no route can make it a 5xx.
-No answer quotes what was sent.
+The door reads a body once, within its limit, before any route sees it: what is not JSON, repeats a name,
+nests too deeply or holds a character that PostgreSQL cannot keep is answered there, so no route can make it a
+5xx. No answer quotes what was sent.
 """
 
 import json

@@ -25,10 +25,12 @@ FIELDS = frozenset(
     event level timestamp logger service role trace_id order_id fulfillment_id command_id workflow_id
     event_id event_type stream version sequence step_key wish signal activity attempt attempts status code
     cause error at topic partition offset bucket group count lag_seconds seconds table position host port
-    namespace task_queue key_id loop state method route dropped_fields
+    namespace task_queue key_id loop state method route reason minutes dropped_fields
     """.split()  # noqa: SIM905
 )
-"""What a log line may carry; a field not listed is left out and named in `dropped_fields`."""
+"""What a log line may carry; a field not listed is left out and named in `dropped_fields`.
+
+A `reason` here is a word of ours, never the reason somebody gave for a wish."""
 
 _OURS = ("contracts", "order_service", "fulfillment_service", "deploy", "__main__")
 _LONGEST = 300
