@@ -85,7 +85,10 @@ def _detach(process: list[str], options: Options) -> None:
             _say(banner(mine))
             return
         if daemon.poll() is not None:
-            _say(log.read_text().strip(), error=True)
+            if "error" in mine:
+                _say(f"could not start: {mine['error']}\nFix: {mine['fix']}", error=True)
+            else:
+                _say(log.read_text().strip(), error=True)
             raise typer.Exit(daemon.returncode or 1)
         time.sleep(0.1)
 

@@ -3,9 +3,6 @@
 from pathlib import Path
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import NullPool, create_engine, text
 
 LOCK = 7_236_001
 """The advisory lock that makes a second migrator wait for the first one."""
@@ -16,6 +13,11 @@ CHASSIS_SQL = Path(__file__).with_name("chassis.sql")
 
 def upgrade(url: str, history: Path) -> None:
     """The database has every revision of the history; running it again changes nothing."""
+    # A second and 30 MB that no other role needs: each role of a service imports this module.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from sqlalchemy import NullPool, create_engine, text  # noqa: PLC0415
+
     configuration = Config()
     configuration.set_main_option("script_location", _literal(Path(__file__).parent))
     configuration.set_main_option("version_locations", _literal(history))
