@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from fastapi import FastAPI
 from temporalio.worker import Worker
 
 from contracts import fulfillment as contract
-from contracts.chassis import migrations, roles, temporal
+from contracts.chassis import migrations, problems, roles, temporal
 from contracts.chassis.event_store import EventStore, Journal
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.postgres import Database
@@ -21,6 +22,7 @@ from contracts.chassis.settings import (
     TelemetrySettings,
     TemporalSettings,
 )
+from contracts.chassis.telemetry import rest_telemetry
 from contracts.chassis.temporal import Target
 from fulfillment_service import projection
 from fulfillment_service.activities import FulfillmentActivities
@@ -30,6 +32,7 @@ from fulfillment_service.events import FACTS, FulfillmentEvent
 from fulfillment_service.fulfillment import Fulfillment, evolve
 from fulfillment_service.intake import FulfillmentJournal, Intake
 from fulfillment_service.order_bridge import OrderBridge
+from fulfillment_service.rest import Door, router
 from fulfillment_service.settings import (
     CarrierSettings,
     FulfillmentApiSettings,
@@ -67,6 +70,23 @@ def journal_of(database: Database) -> FulfillmentJournal:
     return Journal[Fulfillment, FulfillmentEvent](
         database, EventStore[FulfillmentEvent](FACTS), evolve=evolve, follow=projection.follow
     )
+
+
+@asynccontextmanager
+async def api(settings: Settings, health: Health) -> AsyncGenerator[Role]:
+    """The REST door. PostgreSQL is all it needs."""
+    async with Database(settings.postgres, "fulfillment-api") as database:
+        application = FastAPI(
+            title="Tandem fulfillment service",
+            description="Follow parcels, hold and move them; their warehouse and carrier are simulated.",
+            version=VERSION,
+            telemetry=rest_telemetry(),
+        )
+        application.state.door = Door(database, Intake(journal_of(database), settings.warehouse))
+        application.include_router(router)
+        application.router.routes.extend(health.routes())
+        problems.install(application, settings.api)
+        yield Role({}, door=application, host=settings.api.host, port=settings.api.port)
 
 
 @asynccontextmanager
@@ -112,24 +132,6 @@ def consumer(settings: Settings, health: Health) -> AbstractAsyncContextManager[
 
 def everything(settings: Settings, health: Health) -> AbstractAsyncContextManager[Role]:
     """All roles in one process, for a small machine."""
-    return roles.together(*(open_role(settings, health) for open_role in (worker, relay, consumer)))
-
-
-ROLES = {"worker": worker, "relay": relay, "consumer": consumer, "all": everything}
-
-
-def relay(settings: Settings, health: Health) -> AbstractAsyncContextManager[Role]:
-    """The fulfillments' outbox to Kafka, knocks to the fulfillment workflows."""
-    return roles.relay(HOME, settings, health)
-
-
-def consumer(settings: Settings, health: Health) -> AbstractAsyncContextManager[Role]:
-    """The orders' events into the operators' view."""
-    return roles.consume(CONSUMER, TOPICS, effect, settings, health)
-
-
-def everything(settings: Settings, health: Health) -> AbstractAsyncContextManager[Role]:
-    """All roles in one process, for a small machine."""
     return roles.together(*(open_role(settings, health) for open_role in (api, worker, relay, consumer)))
 
 
@@ -150,14 +152,6 @@ async def knock_open(database: Database, workflow_ids: Sequence[str]) -> int:
     if inserted:
         database.ring("knocks")
     return inserted
-
-
-HOME = Home(
-    "fulfillments",
-    Target("fulfillmentWorkflow", contract.TASK_QUEUE, contract.fulfillment_id_of),
-    contract.TOPIC,
-    knock_open,
-)
 
 
 HOME = Home(
