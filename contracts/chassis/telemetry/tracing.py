@@ -7,6 +7,7 @@ one that is recorded (2 shared cores).
 
 import json
 import os
+import sys
 from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -18,14 +19,13 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler, SamplingResult
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from temporalio.contrib.opentelemetry import ReplaySafeTracerProvider, create_tracer_provider
 
 from contracts.chassis.settings import TelemetrySettings
 
@@ -47,6 +47,7 @@ ATTRIBUTES = frozenset(
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACER = "tandem"
+_WITHOUT_TEMPORAL = ("api", "consumer", "migrate")
 
 
 class _Switch(Sampler):
@@ -100,7 +101,16 @@ def ensure_provider(service: str = "tandem", role: str = "") -> None:
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
     propagate.set_global_textmap(_PROPAGATOR)  # no baggage: a caller's words would travel into histories
     resource = Resource({"service.name": service, "service.namespace": "tandem", "tandem.role": role})
-    trace.set_tracer_provider(create_tracer_provider(sampler=_switch, resource=resource))
+    trace.set_tracer_provider(_provider(resource, role))
+
+
+def _provider(resource: Resource, role: str) -> trace.TracerProvider:
+    """Workflows need span ids that repeat on replay; the provider for them is 20 MB that others can spare."""
+    if role in _WITHOUT_TEMPORAL and "temporalio.worker" not in sys.modules:
+        return TracerProvider(sampler=_switch, resource=resource)
+    from temporalio.contrib.opentelemetry import create_tracer_provider  # noqa: PLC0415
+
+    return create_tracer_provider(sampler=_switch, resource=resource)
 
 
 def _exporter(settings: TelemetrySettings) -> SpanExporter | None:
@@ -133,7 +143,7 @@ def _record(exporter: SpanExporter, settings: TelemetrySettings) -> Callable[[],
         max_export_batch_size=1024,
         schedule_delay_millis=settings.export_delay_seconds * 1000,
     )
-    cast("ReplaySafeTracerProvider", trace.get_tracer_provider()).add_span_processor(processor)
+    cast("TracerProvider", trace.get_tracer_provider()).add_span_processor(processor)
     _switch.recording = True
 
     def stop() -> None:
