@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from contracts import fulfillment as contract
 from contracts.chassis.event_store import Change, Recorded
-from contracts.chassis.kafka import bucket_of
+from contracts.chassis.kafka.buckets import bucket_of
 from contracts.chassis.outbox import OutboxRecord
 from contracts.envelope import Event, to_record
 from contracts.fulfillment import FulfillmentEventData, Stage

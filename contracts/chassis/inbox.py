@@ -14,7 +14,7 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from contracts.chassis.errors import Unavailable
-from contracts.chassis.kafka import IncomingRecord, record_span
+from contracts.chassis.kafka.consumer import IncomingRecord, record_span
 from contracts.chassis.postgres import Connection, Database
 from contracts.envelope import Event, from_record
 

@@ -93,7 +93,7 @@ class Leases:
             renewing = await connection.queue(_RENEW, parameters)
             alive = await (await connection.queue(_ALIVE, parameters)).fetchall()
             held = {row["bucket"]: row["fence"] for row in await renewing.fetchall()}
-            share = _share_of([row["owner"] for row in alive], self.owner)
+            share = share_of([row["owner"] for row in alive], self.owner)
             if surplus := sorted(held)[share:]:
                 await connection.queue(_RELEASE, parameters | {"buckets": surplus})
                 held = {bucket: fence for bucket, fence in held.items() if bucket not in surplus}
@@ -114,7 +114,7 @@ class Leases:
             await connection.queue("delete from outbox_relays where owner = %s", (self.owner,))
 
 
-def _share_of(alive: list[str], owner: str) -> int:
+def share_of(alive: list[str], owner: str) -> int:
     """How many buckets this relay takes; the shares of all who are alive add up to all buckets."""
     each, rest = divmod(BUCKETS, len(alive))
     return each + (alive.index(owner) < rest)

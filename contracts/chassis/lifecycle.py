@@ -9,8 +9,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,16 @@ class Role:
     door: ASGIApp | None = None
     host: str = "127.0.0.1"
     port: int = 0
+
+
+@asynccontextmanager
+async def together(*roles: AbstractAsyncContextManager[Role]) -> AsyncGenerator[Role]:
+    """Several roles in one process; the door is that of the one that has a door."""
+    async with AsyncExitStack() as opened:
+        all_of_them = [await opened.enter_async_context(role) for role in roles]
+        loops = {name: loop for role in all_of_them for name, loop in role.loops.items()}
+        door = next((role for role in all_of_them if role.door is not None), all_of_them[0])
+        yield Role(loops, door=door.door, host=door.host, port=door.port)
 
 
 OpenRole = Callable[[Health], AbstractAsyncContextManager[Role]]

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, assert_never
 
+from contracts.envelope import FINAL
 from contracts.order import PaymentStatus, Stage, stream
 from contracts.values import Code, Hold, LineItem, Outcome, WarehouseMode
 from order_service.events import (
@@ -99,8 +100,10 @@ class Order:
     fulfillment_started: bool = False
     lane: tuple[tuple[str, Instruction], ...] = ()
     """Wishes for the parcel that the fulfillment has not answered, oldest first."""
-    cancel: str | None = None
-    """The command that asked for the end, while it is not refused."""
+    accepted: tuple[tuple[str, Instruction], ...] = ()
+    """Wishes that the fulfillment accepted and that have not taken effect there yet."""
+    cancels: tuple[str, ...] = ()
+    """The commands that asked for the end and were not refused; all of them hear how it ends."""
     completion: Outcome | None = None
     """How the fulfillment ended."""
     failure: Code | None = None
@@ -126,7 +129,7 @@ class Order:
         if self.authorization and not self.authorization.answered:
             # An authorization whose answer is unknown is resolved before anything else, a cancel included.
             return Step.AUTHORIZE
-        if self.failure or self.completion or (self.cancel and not self.is_requested):
+        if self.failure or self.completion or (self.cancels and not self.is_requested):
             return Step.UNDO
         if self.stock == "none":
             return Step.HOLD_STOCK
@@ -139,7 +142,7 @@ class Order:
     @property
     def status(self) -> str:
         """What people see: the stage, unless an overlay hides it."""
-        if self.cancel and self.stage not in (Stage.CANCELLED, Stage.FAILED, Stage.SHIPPED):
+        if self.cancels and self.stage not in (Stage.CANCELLED, Stage.FAILED, Stage.SHIPPED):
             return "CANCEL_REQUESTED"
         return "NEEDS_ATTENTION" if self.attention else self.stage.value
 
@@ -214,18 +217,13 @@ def evolve(order: Order | None, fact: OrderEvent) -> Order:
         case FulfillmentInstructed():
             return replace(order, lane=(*order.lane, (fact.command_id, fact.instruction)))
         case FulfillmentAnswered():
-            refused = fact.status == "REJECTED" and fact.command_id == order.cancel
-            return replace(
-                order,
-                lane=tuple(each for each in order.lane if each[0] != fact.command_id),
-                cancel=None if refused else order.cancel,
-            )
+            return _heard(order, fact)
         case FulfillmentCompleted():
-            return replace(order, completion=fact.outcome, lane=())
+            return replace(order, completion=fact.outcome, lane=(), accepted=())
         case OrderShipped():
-            return replace(order, stage=Stage.SHIPPED, stock="shipped", cancel=None)
+            return replace(order, stage=Stage.SHIPPED, stock="shipped", cancels=())
         case CancelRequested():
-            return replace(order, cancel=fact.command_id)
+            return replace(order, cancels=(*order.cancels, fact.command_id))
         case CaptureRequested():
             return replace(order, capture=Call(fact.n, fact.provider_key))
         case PaymentCaptured():
@@ -249,7 +247,9 @@ def evolve(order: Order | None, fact: OrderEvent) -> Order:
         case InstructionsChanged():
             return replace(order, instructions_version=fact.version)
         case AttentionRaised():
-            return replace(order, attention=fact.code)
+            # A void that was refused is asked for again under another name; this one has its answer.
+            void = _answered(order.void) if fact.code is Code.VOID_FAILED else order.void
+            return replace(order, attention=fact.code, void=void)
         case AttentionResolved():
             return replace(order, attention=None)
         case _:
@@ -268,6 +268,22 @@ def _placed(fact: OrderPlaced) -> Order:
         mode=fact.mode,
         pace_seconds=fact.pace_seconds,
         instructions_version=1 if fact.has_instructions else 0,
+    )
+
+
+def _heard(order: Order, fact: FulfillmentAnswered) -> Order:
+    """The wish left the lane: refused, in effect, or accepted and still to take effect."""
+    command_id = fact.command_id
+    asked = [each for each in (*order.lane, *order.accepted) if each[0] == command_id]
+    waits = fact.status not in FINAL and command_id not in order.cancels
+    return replace(
+        order,
+        lane=tuple(each for each in order.lane if each[0] != command_id),
+        accepted=(
+            *(each for each in order.accepted if each[0] != command_id),
+            *(asked[:1] if waits else ()),
+        ),
+        cancels=tuple(each for each in order.cancels if each != command_id or fact.status != "REJECTED"),
     )
 
 

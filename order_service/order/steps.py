@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from contracts.envelope import CommandOutcome
+from contracts.envelope import FINAL, CommandOutcome
 from contracts.order import FulfillmentCompleted as Completion
 from contracts.order import PaymentStatus
 from contracts.values import Code
@@ -77,7 +77,7 @@ def confirm(order: Order) -> list[OrderEvent]:
 
 def fulfillment_started(order: Order) -> list[OrderEvent]:
     """The fulfillment exists; asking it twice to start adds nothing."""
-    if order.fulfillment_started:
+    if order.fulfillment_started or not order.is_requested:
         return []
     return [FulfillmentStarted(n=order.fulfillment_n), FulfillmentUnderWay()]
 
@@ -85,7 +85,7 @@ def fulfillment_started(order: Order) -> list[OrderEvent]:
 def answered(order: Order, news: CommandOutcome) -> list[OrderEvent]:
     """The fulfillment's answer is recorded, and the address it accepted, whoever asked for that."""
     facts: list[OrderEvent] = []
-    if any(command_id == news.command_id for command_id, _ in order.lane):
+    if _moves_a_wish(order, news):
         facts.append(
             FulfillmentAnswered(
                 command_id=news.command_id, status=news.status, code=news.code, cut_off=news.cut_off
@@ -94,6 +94,13 @@ def answered(order: Order, news: CommandOutcome) -> list[OrderEvent]:
     if accepts_address(order, news) and news.address_version is not None:
         facts.append(AddressChanged(version=news.address_version))
     return facts
+
+
+def _moves_a_wish(order: Order, news: CommandOutcome) -> bool:
+    """The first answer to a wish that waits, or the end of one that had only been accepted."""
+    waits = any(command_id == news.command_id for command_id, _ in order.lane)
+    was_accepted = any(command_id == news.command_id for command_id, _ in order.accepted)
+    return waits or (was_accepted and news.status in FINAL)
 
 
 def accepts_address(order: Order, news: CommandOutcome) -> bool:
@@ -106,11 +113,14 @@ def accepts_address(order: Order, news: CommandOutcome) -> bool:
 
 
 def complete(order: Order, news: Completion) -> list[OrderEvent]:
-    """How the fulfillment ended is recorded once, and a shipped parcel makes a shipped order."""
-    if order.completion is not None or news.n != order.fulfillment_n:
+    """How the fulfillment ended is recorded once, and a shipped parcel makes a shipped order.
+
+    A quick parcel ends before its start has returned: that it started is recorded first."""
+    if order.completion is not None or not order.is_requested or news.n != order.fulfillment_n:
         return []
     completed = FulfillmentCompleted(n=news.n, outcome=news.outcome, version=news.version, code=news.code)
-    return [completed, OrderShipped()] if news.outcome == "SHIPPED" else [completed]
+    shipped = [OrderShipped()] if news.outcome == "SHIPPED" else []
+    return [*fulfillment_started(order), completed, *shipped]
 
 
 def request_capture(order: Order) -> list[OrderEvent]:
@@ -138,23 +148,27 @@ def capture_refused(order: Order, *, reason: str) -> list[OrderEvent]:
 
 
 def request_void(order: Order) -> list[OrderEvent]:
-    """The void has a name before the provider hears of it; nothing to void adds nothing."""
-    if order.payment is not PaymentStatus.AUTHORIZED or order.reference is None or order.void:
+    """The void has a name before the provider hears of it; a refused one gets a new name."""
+    if order.step is not Step.UNDO or order.payment is not PaymentStatus.AUTHORIZED or _open(order.void):
         return []
-    return [VoidRequested(n=1, provider_key=f"{order.stream}:void:1", reference=order.reference)]
+    if order.reference is None:
+        return []
+    n = order.void.n + 1 if order.void else 1
+    return [VoidRequested(n=n, provider_key=f"{order.stream}:void:{n}", reference=order.reference)]
 
 
 def void_refused(order: Order) -> list[OrderEvent]:
     """The provider will not void: a person has to know, and it is asked again."""
-    return [] if order.attention else [AttentionRaised(code=Code.VOID_FAILED)]
+    return [AttentionRaised(code=Code.VOID_FAILED)] if _open(order.void) else []
 
 
 def undone(order: Order) -> list[OrderEvent]:
     """Money and stock are settled, and only now the order says that it ended, and why."""
-    if order.step is not Step.UNDO:
+    void = _open(order.void)
+    if order.step is not Step.UNDO or (order.payment is PaymentStatus.AUTHORIZED and void is None):
         return []
     facts: list[OrderEvent] = []
-    if void := _open(order.void):
+    if void:
         facts.append(PaymentVoided(n=void.n))
     if order.stock in ("held", "confirmed"):
         facts.append(StockReleased())
@@ -168,7 +182,7 @@ def _end(order: Order) -> OrderEvent:
         return OrderFailed(code=order.failure)
     if order.completion == "FAILED":
         return OrderFailed(code=Code.FULFILLMENT_FAILED)
-    if order.completion == "CANCELLED" and order.cancel is None:
+    if order.completion == "CANCELLED" and not order.cancels:
         return OrderCancelled(code=Code.FULFILLMENT_CANCELLED)
     return OrderCancelled(code=Code.CANCELLED_ON_REQUEST)
 

@@ -31,10 +31,10 @@ HAND_OVER = "HandOverStarted"
 
 
 def request_cancel(order: Order, *, command_id: str) -> list[OrderEvent]:
-    """Ask for the end of the order; a second request while one is open changes nothing.
+    """Ask for the end of the order; asked once more, both who asked have their answer when it comes.
 
     Raises Refused when the parcel is with the carrier or the order failed by itself."""
-    if order.stage is Stage.CANCELLED or order.cancel:
+    if order.stage is Stage.CANCELLED:
         return []
     _refuse_after_the_end(order)
     if not order.is_requested:
@@ -73,7 +73,7 @@ class Changes:
 def update(order: Order, changes: Changes, *, command_id: str) -> list[OrderEvent]:
     """The parts have new versions; an address belongs to the fulfillment once the parcel is requested."""
     _refuse_after_the_end(order)
-    if order.cancel:
+    if order.cancels:
         raise Refused("the order is being cancelled", code=Code.CANCEL_IN_PROGRESS)
     if changes.instructions and order.is_requested:
         raise Refused(
@@ -97,42 +97,56 @@ def status_of(order: Order, command_id: str) -> ReceiptStatus:
     """The receipt of a wish that was just granted."""
     if any(waiting == command_id for waiting, _ in order.lane):
         return "RECEIVED"
-    if order.cancel == command_id and order.step is not Step.END:
+    if command_id in order.cancels and order.step is not Step.END:
         return "ACCEPTED"
     return "EFFECTIVE"
 
 
 def advances(before: Order | None, after: Order, facts: Sequence[OrderEvent]) -> list[Advance]:
     """The receipts that move because of these facts."""
-    steps = [
-        Advance(fact.command_id, fact.status, fact.code, cut_off=fact.cut_off)
-        for fact in facts
-        if isinstance(fact, FulfillmentAnswered)
-    ]
     if before is None:
-        return steps
+        return []
+    steps = [_answer(before, fact) for fact in facts if isinstance(fact, FulfillmentAnswered)]
     if before.completion is None and after.completion is not None:
-        # The parcel ended before it heard of these wishes: they can have no effect any more.
-        steps += [
-            Advance(command_id, "REJECTED", Code.ALREADY_ENDED)
-            for command_id, instruction in before.lane
-            if instruction != "cancelFulfillment" or after.completion == "SHIPPED"
-        ]
-    if before.cancel and after.stage is Stage.CANCELLED:
-        steps.append(Advance(before.cancel, "EFFECTIVE"))
-    if before.cancel and after.stage is Stage.FAILED:
-        steps.append(Advance(before.cancel, "SUPERSEDED", after.failure))
+        steps += _at_completion(before, shipped=after.completion == "SHIPPED")
+    if before.stage is not after.stage and after.stage in (Stage.CANCELLED, Stage.FAILED):
+        steps += [_at_the_end(command_id, after) for command_id in before.cancels]
     return steps
 
 
+def _answer(before: Order, fact: FulfillmentAnswered) -> Advance:
+    """A cancelled parcel is not the cancel's effect yet: that comes when money and stock are settled."""
+    if fact.command_id in before.cancels and fact.status != "REJECTED":
+        return Advance(fact.command_id, "ACCEPTED")
+    return Advance(fact.command_id, fact.status, fact.code, cut_off=fact.cut_off)
+
+
+def _at_completion(before: Order, *, shipped: bool) -> list[Advance]:
+    """The parcel ended before it answered these wishes, or before it said that they had taken effect."""
+    cancels = before.cancels if shipped else ()
+    unheard = [command_id for command_id, _ in before.lane if command_id not in before.cancels]
+    rejected = [Advance(command_id, "REJECTED", Code.ALREADY_ENDED) for command_id in (*unheard, *cancels)]
+    return [
+        *rejected,
+        *(
+            Advance(command_id, "EFFECTIVE" if shipped and what == "updateShippingAddress" else "SUPERSEDED")
+            for command_id, what in before.accepted
+        ),
+    ]
+
+
+def _at_the_end(command_id: str, after: Order) -> Advance:
+    if after.stage is Stage.CANCELLED:
+        return Advance(command_id, "EFFECTIVE")
+    return Advance(command_id, "SUPERSEDED", after.failure or Code.FULFILLMENT_FAILED)
+
+
 def allowed_actions(order: Order) -> list[str]:
-    """The wishes that would not be refused now."""
-    if order.step is Step.END or order.completion is not None:
+    """The wishes that would not be refused now; none once the order ended or will fail by itself."""
+    if order.step is Step.END or order.completion is not None or order.failure is not None:
         return []
-    actions = ["pause", "resume"]
-    if order.cancel is None:
-        actions += ["cancel", "update"]
-    return actions
+    actions = ["pause", "resume", "cancel"]
+    return actions if order.cancels else [*actions, "update"]
 
 
 def _instructed(command_id: str, instruction: Instruction) -> FulfillmentInstructed:

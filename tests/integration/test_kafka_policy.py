@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +13,12 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
-from contracts.chassis import kafka, telemetry
+from contracts.chassis import telemetry
 from contracts.chassis.errors import Unavailable, Unsendable
-from contracts.chassis.kafka import Consumer, IncomingRecord, Publisher
+from contracts.chassis.kafka.buckets import bucket_of
+from contracts.chassis.kafka.connection import cluster_id, ensure_topics
+from contracts.chassis.kafka.consumer import Consumer, Handler, IncomingRecord, record_span
+from contracts.chassis.kafka.publisher import Publisher
 from contracts.chassis.settings import KafkaSettings, TelemetrySettings
 from contracts.chassis.telemetry.tracing import configure_tracing
 
@@ -38,17 +41,12 @@ class Record:
 
     @property
     def bucket(self) -> int:
-        return kafka.bucket_of(self.key)
-
-
-@pytest.fixture(scope="module")
-def kafka_servers() -> Iterator[str]:
-    """The embedded broker: librdkafka's mock cluster."""
-    with EmbeddedBroker() as (address, _):
-        yield address
+        return bucket_of(self.key)
 
 
 class EmbeddedBroker:
+    """A broker of the test's own, to be killed."""
+
     def __enter__(self) -> tuple[str, subprocess.Popen[str]]:
         self._process = subprocess.Popen([sys.executable, "-c", MOCK], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
@@ -74,7 +72,7 @@ def settings_for(servers: str, **changes: object) -> KafkaSettings:
 @pytest.fixture
 async def settings(kafka_servers: str, topic: str) -> KafkaSettings:
     settings = settings_for(kafka_servers)
-    await kafka.ensure_topics(settings, [topic])
+    await ensure_topics(settings, [topic])
     return settings
 
 
@@ -99,7 +97,7 @@ class Shelf:
 
 
 @asynccontextmanager
-async def reading(settings: KafkaSettings, topics: Sequence[str], shelf: Shelf) -> AsyncGenerator[Consumer]:
+async def reading(settings: KafkaSettings, topics: Sequence[str], shelf: Handler) -> AsyncGenerator[Consumer]:
     consumer = Consumer(settings, topics, shelf)
     task = asyncio.create_task(consumer.run())
     try:
@@ -122,7 +120,7 @@ async def publish(settings: KafkaSettings, *records: Record) -> None:
 
 def test_buckets_are_those_of_kafkas_partitioner():
     """An order's bucket is frozen: these values are the Java client's."""
-    assert [kafka.bucket_of(key) for key in ("ORD-1", "ORD-2", "a", "")] == [12, 8, 12, 9]
+    assert [bucket_of(key) for key in ("ORD-1", "ORD-2", "a", "")] == [12, 8, 12, 9]
 
 
 async def test_records_of_an_order_arrive_in_order(settings: KafkaSettings, topic: str):
@@ -206,7 +204,7 @@ async def test_one_reader_serves_several_topics(kafka_servers: str):
     """Both topics of a service come through one handler, and the lag ends at nothing."""
     topics = [f"test.{uuid4().hex[:8]}" for _ in range(2)]
     settings = settings_for(kafka_servers)
-    counts = await kafka.ensure_topics(settings, topics)
+    counts = await ensure_topics(settings, topics)
     assert set(counts) == set(topics)
     assert all(count >= 1 for count in counts.values())
     await publish(settings, *(Record("ORD-1", topic.encode(), topic) for topic in topics))
@@ -215,6 +213,45 @@ async def test_one_reader_serves_several_topics(kafka_servers: str):
         await eventually(lambda: len(shelf.records) == 2)
         await eventually(lambda: consumer.lag() == 0)
     assert sorted(shelf.bodies) == sorted(topic.encode() for topic in topics)
+
+
+class Ledger:
+    """Shared by the members of a group: who has a record in hand, and what was done."""
+
+    def __init__(self) -> None:
+        self.in_hand: set[tuple[int, int]] = set()
+        self.done: list[bytes] = []
+        self.collisions = 0
+
+    async def handle(self, records: Sequence[IncomingRecord]) -> None:
+        names = {(record.partition, record.offset) for record in records}
+        self.collisions += len(names & self.in_hand)
+        self.in_hand |= names
+        await asyncio.sleep(0.05)
+        self.in_hand -= names
+        self.done += [record.value for record in records]
+
+
+async def test_a_partition_changes_hands_between_batches(settings: KafkaSettings, topic: str):
+    """Members come and go while records flow: all are handled, none by two members at a time."""
+    if (await cluster_id(settings)).startswith("mockCluster"):
+        pytest.skip("the embedded broker has one member per group")
+    ledger, small = Ledger(), settings.model_copy(update={"batch_records": 5})
+    flow = asyncio.create_task(steadily(small, topic, 300))
+    async with reading(small, [topic], ledger.handle):
+        await eventually(lambda: len(ledger.done) > 20)
+        async with reading(small, [topic], ledger.handle):
+            await eventually(lambda: len(ledger.done) > 120, within_seconds=40)
+        await flow
+        await eventually(lambda: set(ledger.done) == {str(n).encode() for n in range(300)}, 40)
+    assert ledger.collisions == 0
+
+
+async def steadily(settings: KafkaSettings, topic: str, count: int) -> None:
+    async with Publisher(settings) as publisher:
+        for n in range(count):
+            assert await publisher.send([Record(f"ORD-{n % 20}", str(n).encode(), topic)]) == [None]
+            await asyncio.sleep(0.03)
 
 
 async def test_a_trace_goes_through_kafka(settings: KafkaSettings, topic: str):
@@ -227,7 +264,7 @@ async def test_a_trace_goes_through_kafka(settings: KafkaSettings, topic: str):
     shelf = Shelf()
     async with reading(settings, [topic], shelf):
         await eventually(lambda: bool(shelf.records))
-    with kafka.record_span(shelf.records[0]):
+    with record_span(shelf.records[0]):
         assert telemetry.current_trace_id() == trace_id
     stop()
     finished = memory.get_finished_spans()
@@ -246,7 +283,7 @@ async def test_a_broker_that_is_away_is_waited_for(tmp_path: Path):
         (outcome,) = await publisher.send([Record("ORD-1", b"1")])
     assert isinstance(outcome, Unavailable)
     with pytest.raises(Unavailable):
-        await kafka.cluster_id(settings)
+        await cluster_id(settings)
     async with reading(settings, ["t"], Shelf()):
         await asyncio.sleep(0.5)
 
@@ -255,7 +292,7 @@ async def test_a_publisher_survives_its_broker(tmp_path: Path):
     """After the broker died records are Unavailable, not lost in a buffer; a new cluster has a new name."""
     with EmbeddedBroker() as (address, process):
         settings = settings_for(address, request_timeout_seconds=1.0)
-        first = await kafka.cluster_id(settings)
+        first = await cluster_id(settings)
         async with Publisher(settings) as publisher:
             assert await publisher.send([Record("ORD-1", b"1")]) == [None]
             process.kill()
@@ -263,4 +300,4 @@ async def test_a_publisher_survives_its_broker(tmp_path: Path):
             (outcome,) = await publisher.send([Record("ORD-1", b"2")])
             assert isinstance(outcome, Unavailable)
     with EmbeddedBroker() as (address, _):
-        assert await kafka.cluster_id(settings_for(address)) != first
+        assert await cluster_id(settings_for(address)) != first

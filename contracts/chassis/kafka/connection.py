@@ -1,4 +1,4 @@
-"""How the broker is reached, which topics it has, and which partition an order's records go to."""
+"""How the broker is reached, and which topics it has."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
 
@@ -8,22 +8,13 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
-from faststream.kafka.security import parse_security
-from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+from aiokafka.helpers import create_ssl_context
 
 from contracts.chassis.errors import Unavailable
 from contracts.chassis.settings import KafkaSettings
 
-BUCKETS = 16
-"""Frozen: an order's bucket, and with it its partition, must never change."""
 RETRY_BACKOFF_MS = 300
 """Between two questions to a broker that does not answer; the default of 100 is a busy loop of log lines."""
-
-
-def bucket_of(order_id: str) -> int:
-    """The order's bucket, as Kafka's own partitioner would choose among 16 partitions."""
-    return (murmur2(order_id.encode()) & 0x7FFFFFFF) % BUCKETS
 
 
 async def ensure_topics(settings: KafkaSettings, topics: Iterable[str]) -> Mapping[str, int]:
@@ -81,15 +72,9 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "bootstrap_servers": settings.servers.split(","),
         "request_timeout_ms": int(settings.request_timeout_seconds * 1000),
         "retry_backoff_ms": RETRY_BACKOFF_MS,
-        **parse_security(security(settings)),
+        "security_protocol": settings.security_protocol,
+        "ssl_context": create_ssl_context() if settings.security_protocol.endswith("SSL") else None,
+        "sasl_mechanism": settings.sasl_mechanism,
+        "sasl_plain_username": settings.username,
+        "sasl_plain_password": settings.password.get_secret_value() if settings.password else None,
     }
-
-
-def security(settings: KafkaSettings) -> BaseSecurity | None:
-    """What FastStream and aiokafka need to be let in; None for a broker that lets everybody in."""
-    use_ssl = settings.security_protocol.endswith("SSL")
-    if settings.security_protocol.startswith("SASL"):
-        kinds = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
-        password = settings.password.get_secret_value() if settings.password else ""
-        return kinds[settings.sasl_mechanism](settings.username or "", password, use_ssl=use_ssl)
-    return BaseSecurity(use_ssl=True) if use_ssl else None

@@ -24,10 +24,11 @@ from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaMessage
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 from opentelemetry.trace import Span, SpanKind
 
 from contracts.chassis import telemetry
-from contracts.chassis.kafka.connection import RETRY_BACKOFF_MS, security
+from contracts.chassis.kafka.connection import RETRY_BACKOFF_MS
 from contracts.chassis.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -91,7 +92,7 @@ class Consumer:
             # Joining a group is one request that the broker holds until the other members are there.
             request_timeout_ms=40_000,
             retry_backoff_ms=RETRY_BACKOFF_MS,
-            security=security(settings),
+            security=_security(settings),
             consumer_only=True,
             apply_types=False,
             graceful_timeout=_GRACE_SECONDS,
@@ -231,3 +232,13 @@ def _incoming(record: ConsumerRecord[bytes, bytes]) -> IncomingRecord:
         headers=dict(record.headers),
         value=record.value or b"",
     )
+
+
+def _security(settings: KafkaSettings) -> BaseSecurity | None:
+    """What FastStream needs to be let in; None for a broker that lets everybody in."""
+    use_ssl = settings.security_protocol.endswith("SSL")
+    if settings.security_protocol.startswith("SASL"):
+        kinds = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+        password = settings.password.get_secret_value() if settings.password else ""
+        return kinds[settings.sasl_mechanism](settings.username or "", password, use_ssl=use_ssl)
+    return BaseSecurity(use_ssl=True) if use_ssl else None

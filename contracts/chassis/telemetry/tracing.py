@@ -31,6 +31,7 @@ from contracts.chassis.settings import TelemetrySettings
 
 if TYPE_CHECKING:
     from fastapi.telemetry import TelemetryConfig  # the relays and workers load no web framework
+    from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 ATTRIBUTES = frozenset(
     """
@@ -47,6 +48,7 @@ ATTRIBUTES = frozenset(
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACER = "tandem"
+_INSTRUMENTED: list["BaseInstrumentor"] = []
 _WITHOUT_TEMPORAL = ("api", "consumer", "migrate")
 
 
@@ -129,11 +131,11 @@ def _instrument(settings: TelemetrySettings) -> None:
     from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor  # noqa: PLC0415
     from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor  # noqa: PLC0415
 
-    sql, http = PsycopgInstrumentor(), HTTPXClientInstrumentor()
-    if settings.sql and not sql.is_instrumented_by_opentelemetry:
-        sql.instrument(skip_dep_check=True)
-    if settings.http and not http.is_instrumented_by_opentelemetry:
-        http.instrument(skip_dep_check=True)
+    wanted = {PsycopgInstrumentor: settings.sql, HTTPXClientInstrumentor: settings.http}
+    for instrumentor in (kind() for kind, is_wanted in wanted.items() if is_wanted):
+        if not instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.instrument(skip_dep_check=True)
+            _INSTRUMENTED.append(instrumentor)
 
 
 def _record(exporter: SpanExporter, settings: TelemetrySettings) -> Callable[[], None]:
@@ -149,6 +151,9 @@ def _record(exporter: SpanExporter, settings: TelemetrySettings) -> Callable[[],
     def stop() -> None:
         _switch.recording = False
         processor.shutdown()
+        for instrumentor in _INSTRUMENTED:
+            instrumentor.uninstrument()
+        _INSTRUMENTED.clear()
 
     return stop
 

@@ -21,18 +21,19 @@ from contracts import order
 from contracts.chassis import temporal
 from contracts.chassis.event_store import Recorded
 from contracts.chassis.knocks import CHANNEL, KnockRelay
+from contracts.chassis.lifecycle import Health
 from contracts.chassis.postgres import Database, Listener
 from contracts.chassis.settings import RelaySettings, TemporalSettings
 from contracts.chassis.temporal import Delivery
-from contracts.envelope import CommandOutcome, Wish, WishName, WishPayload
+from contracts.envelope import CommandOutcome, Wish
 from contracts.fulfillment import FulfillmentApi, StartFulfillment
 from contracts.order import FulfillmentCompleted, OrderProgressView, OrderStatusView
 from contracts.values import Address, Hold, Line, Message, Outcome, WarehouseMode, order_id
 from fulfillment_service import bootstrap
-from fulfillment_service.bootstrap import Settings
+from fulfillment_service.bootstrap import Settings, api, worker
+from fulfillment_service.bootstrap.relay import HOME
 from fulfillment_service.events import FulfillmentEvent
 from fulfillment_service.fulfillment import Fulfillment
-from fulfillment_service.intake import Intake
 from fulfillment_service.settings import CarrierSettings, FulfillmentPostgresSettings
 
 
@@ -141,17 +142,28 @@ class Parcel:
     async def signal(self, name: str, wish: Wish | None = None) -> None:
         await self.handle.signal(name, args=[] if wish is None else [wish])
 
-    async def wish(self, name: WishName, command_id: str, **payload: Any) -> str:
-        """The wish as the REST door submits it; the receipt's status, or its code when it is refused."""
-        granted = await self.house.intake.submit(
-            name,
-            self.fulfillment_id,
-            Wish(payload=WishPayload(**payload)),
-            command_id=command_id,
-            actor="operator",
-            knock=True,
+    async def ask(self, method: str, path: str, *, key: str | None = None, **options: Any) -> httpx.Response:
+        """What the operators' door answers."""
+        headers = {"Idempotency-Key": key} if key else {}
+        headers |= {"X-Actor": "operator", **options.pop("headers", {})}
+        return await self.house.door.request(
+            method, f"/fulfillments/{self.fulfillment_id}{path}", headers=headers, **options
         )
-        return granted.receipt.code or granted.receipt.status
+
+    async def wish(self, path: str, *, key: str | None = None, **options: Any) -> dict[str, Any]:
+        """The answer to a wish that is granted: its receipt."""
+        answer = await self.ask(options.pop("method", "POST"), path, key=key, **options)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def refused(self, path: str, **options: Any) -> dict[str, Any]:
+        """The problem that a wish is answered with that is not granted."""
+        answer = await self.ask(options.pop("method", "POST"), path, **options)
+        assert answer.status_code == 409, answer.text
+        return answer.json()
+
+    async def shown(self) -> dict[str, Any]:
+        return (await self.ask("GET", "")).json()
 
     async def receipt(self, command_id: str) -> str | None:
         row = await self.house.database.fetch_one(
@@ -225,16 +237,13 @@ class House:
     fulfillments: Client
     orders: Client
     http: httpx.AsyncClient
+    door: httpx.AsyncClient
     settings: Settings
     histories: list[WorkflowHistory] = field(default_factory=list[WorkflowHistory])
 
     @property
     def journal(self) -> Any:
         return bootstrap.journal_of(self.database)
-
-    @property
-    def intake(self) -> Intake:
-        return Intake(self.journal, self.settings.warehouse)
 
     async def parcel(
         self,
@@ -312,19 +321,24 @@ async def open_house(
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database(settings.postgres, "test"))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=sandbox_url))
-        await stack.enter_async_context(await stack.enter_async_context(bootstrap.opened_worker(settings)))
+        await stack.enter_async_context(await stack.enter_async_context(worker.opened_worker(settings)))
         orders = await temporal.connect("orders", temporal_settings)
         await stack.enter_async_context(
             Worker(orders, task_queue=order.TASK_QUEUE, workflows=[RecordingOrder])
         )
         fulfillments = await temporal.connect("fulfillments", temporal_settings)
         relay = KnockRelay(
-            database, Delivery(fulfillments, bootstrap.HOME.target).deliver, RelaySettings(poll_seconds=1)
+            database, Delivery(fulfillments, HOME.target).deliver, RelaySettings(poll_seconds=1)
         )
         listener = Listener(database.conninfo, CHANNEL)
         tasks = [asyncio.create_task(listener.run()), asyncio.create_task(relay.run(listener.heard[CHANNEL]))]
+        role = await stack.enter_async_context(api.open_role(settings, Health(settings.health)))
+        assert role.door is not None
+        door = await stack.enter_async_context(
+            httpx.AsyncClient(transport=httpx.ASGITransport(role.door), base_url="http://fulfillments")
+        )
         try:
-            yield House(database, fulfillments, orders, http, settings)
+            yield House(database, fulfillments, orders, http, door, settings)
         finally:
             for task in tasks:
                 task.cancel()

@@ -1,0 +1,13 @@
+"""Which bucket, and with it which partition, an order's records go to."""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
+
+from aiokafka.partitioner import murmur2
+
+BUCKETS = 16
+"""Frozen: an order's bucket, and with it its partition, must never change."""
+
+
+def bucket_of(order_id: str) -> int:
+    """The order's bucket, as Kafka's own partitioner would choose among 16 partitions."""
+    return (murmur2(order_id.encode()) & 0x7FFFFFFF) % BUCKETS

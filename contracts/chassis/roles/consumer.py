@@ -1,0 +1,26 @@
+"""The consumer: what the other service says on Kafka has its effect here, once."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from contracts.chassis.inbox import Effect, Inbox
+from contracts.chassis.kafka.consumer import Consumer
+from contracts.chassis.lifecycle import Health, Role
+from contracts.chassis.postgres import Database
+from contracts.chassis.roles import Blocks, topics_exist
+
+
+@asynccontextmanager
+async def consume(
+    name: str, topics: Sequence[str], effect: Effect, settings: Blocks, health: Health
+) -> AsyncGenerator[Role]:
+    """Each event of the topics has its effect once, in the order of its stream."""
+    async with Database(settings.postgres, name) as database:
+        inbox = Inbox(database, name, effect)
+        consumer = Consumer(settings.kafka, topics, inbox.apply, progress=health.watch("consumer"))
+
+        async def read() -> None:
+            await topics_exist(topics, settings.kafka)
+            await consumer.run()
+
+        yield Role({"consumer": read}, port=settings.health.port)

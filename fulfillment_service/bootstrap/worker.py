@@ -1,0 +1,48 @@
+"""The role `worker`: runs the fulfillments' workflows and activities."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import httpx
+from temporalio.worker import Worker
+
+from contracts import fulfillment as contract
+from contracts.chassis import temporal
+from contracts.chassis.lifecycle import Health, Role
+from contracts.chassis.postgres import Database
+from fulfillment_service.activities import FulfillmentActivities
+from fulfillment_service.bootstrap import Settings, intake_of, journal_of
+from fulfillment_service.carrier import Carrier
+from fulfillment_service.order_bridge import OrderBridge
+from fulfillment_service.workflow import FulfillmentWorkflow
+
+
+@asynccontextmanager
+async def open_role(settings: Settings, _: Health) -> AsyncGenerator[Role]:
+    """The worker polls its queue until the role ends; running activities get their grace."""
+    async with opened_worker(settings) as opened:
+        yield Role({"worker": opened.run}, port=settings.health.port)
+
+
+@asynccontextmanager
+async def opened_worker(settings: Settings) -> AsyncGenerator[Worker]:
+    """The worker with all it needs; not running yet."""
+    async with (
+        Database(settings.postgres, "fulfillment-worker") as database,
+        httpx.AsyncClient(
+            base_url=settings.carrier.carrier_url, timeout=settings.carrier.carrier_timeout_seconds
+        ) as http,
+    ):
+        own = await temporal.connect("fulfillments", settings.temporal)
+        other = await temporal.connect("orders", settings.temporal, lazy=True)
+        journal = journal_of(database)
+        activities = FulfillmentActivities(
+            journal, intake_of(journal, settings), Carrier(http), OrderBridge(other)
+        )
+        yield temporal.worker(
+            own,
+            task_queue=contract.TASK_QUEUE,
+            workflows=[FulfillmentWorkflow],
+            activities=activities.all(),
+            settings=settings.temporal,
+        )

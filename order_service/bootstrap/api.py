@@ -1,0 +1,37 @@
+"""The role `api`: the REST door. PostgreSQL is all it needs."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from contracts.chassis import problems
+from contracts.chassis.lifecycle import Health, Role
+from contracts.chassis.postgres import Database
+from contracts.chassis.telemetry import rest_telemetry
+from order_service.bootstrap import VERSION, Settings, intake_of, journal_of
+from order_service.rest import Door, router
+from order_service.settings import OrderApiSettings
+
+
+def application(settings: OrderApiSettings) -> FastAPI:
+    """The REST door without anything behind it: what its OpenAPI document describes."""
+    app = FastAPI(
+        title="Tandem order service",
+        description="Place orders and follow them; the embedded stack simulates payments and carriers.",
+        version=VERSION,
+        telemetry=rest_telemetry(),
+    )
+    app.include_router(router)
+    problems.install(app, settings)
+    return app
+
+
+@asynccontextmanager
+async def open_role(settings: Settings, health: Health) -> AsyncGenerator[Role]:
+    """Orders and wishes are taken, and answered from PostgreSQL."""
+    async with Database(settings.postgres, "order-api") as database:
+        app = application(settings.api)
+        app.state.door = Door(database, intake_of(journal_of(database)))
+        app.router.routes.extend(health.routes())
+        yield Role({}, door=app, host=settings.api.host, port=settings.api.port)

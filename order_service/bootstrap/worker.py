@@ -1,0 +1,46 @@
+"""The role `worker`: runs the orders' workflows and activities."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import httpx
+from temporalio.worker import Worker
+
+from contracts import order as contract
+from contracts.chassis import temporal
+from contracts.chassis.lifecycle import Health, Role
+from contracts.chassis.postgres import Database
+from order_service.activities import OrderActivities
+from order_service.bootstrap import Settings, intake_of, journal_of
+from order_service.fulfillment_bridge import FulfillmentBridge
+from order_service.payments import Payments
+from order_service.workflow import OrderWorkflow
+
+
+@asynccontextmanager
+async def open_role(settings: Settings, _: Health) -> AsyncGenerator[Role]:
+    """The worker polls its queue until the role ends; running activities get their grace."""
+    async with opened_worker(settings) as opened:
+        yield Role({"worker": opened.run}, port=settings.health.port)
+
+
+@asynccontextmanager
+async def opened_worker(settings: Settings) -> AsyncGenerator[Worker]:
+    """The worker with all it needs; not running yet."""
+    async with (
+        Database(settings.postgres, "order-worker") as database,
+        httpx.AsyncClient(
+            base_url=settings.payments.payments_url, timeout=settings.payments.payments_timeout_seconds
+        ) as http,
+    ):
+        own = await temporal.connect("orders", settings.temporal)
+        other = await temporal.connect("fulfillments", settings.temporal, lazy=True)
+        journal = journal_of(database)
+        activities = OrderActivities(journal, intake_of(journal), Payments(http), FulfillmentBridge(other))
+        yield temporal.worker(
+            own,
+            task_queue=contract.TASK_QUEUE,
+            workflows=[OrderWorkflow],
+            activities=activities.all(),
+            settings=settings.temporal,
+        )
