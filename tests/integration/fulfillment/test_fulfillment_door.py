@@ -9,6 +9,7 @@ import pytest
 from contracts import order
 from contracts.envelope import Event
 from fulfillment_service import consumer
+from fulfillment_service.bootstrap.relay import knock_open
 from tests.integration.fulfillment.house import House, Parcel, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
