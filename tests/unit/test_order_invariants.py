@@ -1,0 +1,316 @@
+"""Orders under random decisions: what must hold whatever happens, in whatever order, how often ever."""
+
+from collections.abc import Callable, Iterator
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.chassis.errors import Refused
+from contracts.envelope import FINAL, ReceiptStatus
+from contracts.order import PaymentStatus, Stage
+from contracts.values import Outcome
+from order_service.events import (
+    CaptureRequested,
+    OrderCancelled,
+    OrderEvent,
+    OrderFailed,
+    OrderShipped,
+    PaymentAuthorizationRequested,
+    PaymentCaptured,
+    PaymentVoided,
+    StockHeld,
+    StockReleased,
+    VoidRequested,
+)
+from order_service.order import Order, Step, evolve, steps, wishes
+from order_service.order.wishes import Changes
+from tests.unit.orders import EXPIRES_AT, PLACED, answer, completion, hold
+
+Decision = Callable[[Order], list[OrderEvent]]
+
+_THOROUGH = settings(max_examples=200, deadline=None)
+
+_COMMANDS = [f"c-{number}" for number in range(6)]
+_command = st.sampled_from(_COMMANDS)
+_STATUSES: tuple[ReceiptStatus, ...] = ("ACCEPTED", "EFFECTIVE", "REJECTED", "SUPERSEDED")
+_OUTCOMES: tuple[Outcome, ...] = ("SHIPPED", "CANCELLED", "FAILED")
+_status = st.sampled_from(_STATUSES)
+_outcome = st.sampled_from(_OUTCOMES)
+
+
+def _steps() -> st.SearchStrategy[Decision]:
+    fixed: list[Decision] = [
+        lambda order: steps.hold_stock(order, short_of=None),
+        steps.request_authorization,
+        lambda order: steps.authorized(order, reference="auth_1", expires_at=EXPIRES_AT),
+        steps.confirm,
+        steps.fulfillment_started,
+        steps.request_capture,
+        steps.captured,
+        lambda order: steps.capture_refused(order, reason="no"),
+        steps.request_void,
+        steps.void_refused,
+        steps.undone,
+    ]
+    rare: list[Decision] = [
+        lambda order: steps.hold_stock(order, short_of="TEAPOT"),
+        lambda order: steps.declined(order, reason="card_declined"),
+    ]
+    return st.sampled_from(fixed * 2 + rare)
+
+
+def _completion(drawn: tuple[Outcome, int]) -> Decision:
+    outcome, n = drawn
+    return lambda order: steps.complete(order, completion(outcome, n))
+
+
+def _answer(drawn: tuple[str, ReceiptStatus, int | None]) -> Decision:
+    command_id, status, version = drawn
+    return lambda order: steps.answered(order, answer(command_id, status, address_version=version))
+
+
+def _wish(drawn: tuple[str, str]) -> Decision:
+    command_id, name = drawn
+
+    def decide(order: Order) -> list[OrderEvent]:
+        match name:
+            case "cancel":
+                return wishes.request_cancel(order, command_id=command_id)
+            case "pause":
+                return wishes.pause(order, hold=hold(command_id), command_id=command_id)
+            case "resume":
+                return wishes.resume(order, command_id=command_id)
+            case _:
+                return wishes.update(order, Changes(contact=True, address=True), command_id=command_id)
+
+    return decide
+
+
+_NAMES = ("cancel", *("pause", "resume", "update") * 3)
+"""A cancel ends most stories, so it is rare."""
+
+
+def _going_on(drawn: tuple[Outcome, bool, bool]) -> Decision:
+    """The next thing a worker would do; without it chance hardly ever gets beyond the stock."""
+    outcome, in_stock, pays = drawn
+
+    def decide(order: Order) -> list[OrderEvent]:
+        for step in _worker(order.step, outcome, in_stock, pays):
+            if facts := step(order):
+                return facts
+        return []
+
+    return decide
+
+
+_often = st.sampled_from((*[True] * 9, False))
+_progress = st.tuples(_outcome, _often, _often).map(_going_on)
+decisions: st.SearchStrategy[list[Decision]] = st.lists(
+    st.one_of(
+        _progress,
+        _progress,
+        _progress,
+        _progress,
+        _steps(),
+        _steps(),
+        _steps(),
+        st.tuples(_outcome, st.sampled_from((0, 1, 2))).map(_completion),
+        st.tuples(_command, _status, st.sampled_from((None, None, 2, 5))).map(_answer),
+        st.tuples(_command, st.sampled_from(_NAMES)).map(_wish),
+    ),
+    min_size=20,
+    max_size=40,
+)
+
+
+class Life:
+    """An order, everything that happened to it, and the receipts of the wishes that were granted."""
+
+    def __init__(self) -> None:
+        self.order = evolve(None, PLACED)
+        self.facts: list[OrderEvent] = [PLACED]
+        self.receipts: dict[str, ReceiptStatus] = {}
+        self.wished: dict[str, str] = {}
+
+    def meets(self, decide: Decision) -> bool:
+        """The decision's facts are added; a refusal adds nothing and is False."""
+        try:
+            facts = decide(self.order)
+        except Refused:
+            return False
+        before, self.order = self.order, self._added(facts)
+        for advance in wishes.advances(before, self.order, facts):
+            # As `receipts.advance` does: what is final stays.
+            if self.receipts.get(advance.command_id) in ("RECEIVED", "ACCEPTED"):
+                self.receipts[advance.command_id] = advance.status
+        return True
+
+    def is_wished(self, wish: tuple[str, str]) -> None:
+        """A wish is served once and has a receipt from then on."""
+        command_id, name = wish
+        if command_id not in self.receipts:
+            granted = self.meets(_wish(wish))
+            self.receipts[command_id] = wishes.status_of(self.order, command_id) if granted else "REJECTED"
+            self.wished[command_id] = name
+
+    def _added(self, facts: list[OrderEvent]) -> Order:
+        for fact in facts:
+            self.facts.append(fact)
+            self.order = evolve(self.order, fact)
+        return self.order
+
+    def count(self, kind: type[OrderEvent]) -> int:
+        return sum(isinstance(fact, kind) for fact in self.facts)
+
+
+def lived(each: list[Decision]) -> Life:
+    life = Life()
+    for decide in each:
+        life.meets(decide)
+    return life
+
+
+@_THOROUGH
+@given(decisions)
+def test_money_is_captured_or_voided_and_never_both(each: list[Decision]):
+    """At most one capture and at most one void; a capture only for a parcel that shipped."""
+    life = lived(each)
+    assert life.count(PaymentCaptured) + life.count(PaymentVoided) <= 1
+    assert not (life.count(CaptureRequested) and life.count(VoidRequested))
+    assert not (life.count(OrderShipped) and life.count(VoidRequested))
+    assert life.count(CaptureRequested) == 0 or life.count(OrderShipped) == 1
+
+
+@_THOROUGH
+@given(decisions)
+def test_stock_is_held_once_and_released_at_most_once(each: list[Decision]):
+    """What shipped is never released, what was released never ships."""
+    life = lived(each)
+    assert life.count(StockHeld) <= 1
+    assert life.count(StockReleased) + life.count(OrderShipped) <= life.count(StockHeld)
+
+
+@_THOROUGH
+@given(decisions)
+def test_an_order_ends_once_and_nothing_moves_behind_its_end(each: list[Decision]):
+    """No step adds anything to an order that ended; its stage and outcome stay."""
+    life, ended_as = Life(), None
+    for decide in each:
+        life.meets(decide)
+        if ended_as is not None:
+            assert (life.order.stage, life.order.outcome) == ended_as
+        if life.order.step is Step.END:
+            ended_as = (life.order.stage, life.order.outcome)
+    assert life.count(OrderCancelled) + life.count(OrderFailed) + life.count(OrderShipped) <= 1
+    assert (life.order.outcome is not None) == (life.order.step is Step.END)
+
+
+@_THOROUGH
+@given(decisions)
+def test_an_end_means_that_money_and_stock_are_settled(each: list[Decision]):
+    """CANCELLED and FAILED hold neither money nor stock; a shipped order that ended is paid."""
+    order = lived(each).order
+    if order.stage in (Stage.CANCELLED, Stage.FAILED):
+        assert order.payment in (PaymentStatus.NONE, PaymentStatus.VOIDED)
+        assert order.stock in ("none", "released")
+    if order.outcome == "SHIPPED":
+        assert (order.payment, order.stock) == (PaymentStatus.CAPTURED, "shipped")
+
+
+@_THOROUGH
+@given(decisions)
+def test_provider_keys_are_never_used_twice(each: list[Decision]):
+    """Each intent has a name of its own."""
+    keys: list[str] = []
+    for fact in lived(each).facts:
+        if isinstance(fact, PaymentAuthorizationRequested | CaptureRequested | VoidRequested):
+            keys.append(fact.provider_key)
+    assert len(keys) == len(set(keys))
+
+
+@_THOROUGH
+@given(decisions)
+def test_the_status_follows_the_precedence_of_its_overlays(each: list[Decision]):
+    """An open cancel first, then attention, then the stage; a final stage hides the cancel."""
+    order = lived(each).order
+    is_over = order.stage in (Stage.CANCELLED, Stage.FAILED, Stage.SHIPPED)
+    if order.cancels and not is_over:
+        assert order.status == "CANCEL_REQUESTED"
+    else:
+        assert order.status == ("NEEDS_ATTENTION" if order.attention else order.stage.value)
+
+
+@_THOROUGH
+@given(decisions, _outcome, st.booleans(), st.booleans())
+def test_following_the_next_step_always_leads_to_the_end(
+    each: list[Decision], outcome: Outcome, in_stock: bool, pays: bool
+):
+    """From wherever chance has led, a worker that does what `step` asks for ends the order."""
+    life = lived(each)
+    for _ in range(20):
+        if life.order.step is Step.END:
+            break
+        for decide in _worker(life.order.step, outcome, in_stock, pays):
+            life.meets(decide)
+    assert life.order.step is Step.END
+    assert life.order.outcome is not None
+    assert life.order.attention is None
+    assert life.order.lane == ()
+
+
+def _worker(step: Step, outcome: Outcome, in_stock: bool, pays: bool) -> Iterator[Decision]:
+    """What the workflow does at a step, the outside world answering."""
+    match step:
+        case Step.HOLD_STOCK:
+            yield lambda order: steps.hold_stock(order, short_of=None if in_stock else "TEAPOT")
+        case Step.AUTHORIZE:
+            yield steps.request_authorization
+            if pays:
+                yield lambda order: steps.authorized(order, reference="auth_1", expires_at=EXPIRES_AT)
+            else:
+                yield lambda order: steps.declined(order, reason="card_declined")
+        case Step.CONFIRM:
+            yield steps.confirm
+        case Step.START_FULFILLMENT:
+            yield steps.fulfillment_started
+        case Step.AWAIT_OUTCOME:
+            yield lambda order: steps.complete(order, completion(outcome))
+        case Step.CAPTURE:
+            yield steps.request_capture
+            yield steps.captured
+        case Step.UNDO:
+            yield steps.request_void
+            yield steps.undone
+        case Step.END:
+            return
+
+
+Wished = tuple[str, str]
+"""A command id, and what is wished."""
+_happenings: st.SearchStrategy[Decision | Wished] = st.one_of(
+    _progress,
+    _steps(),
+    st.tuples(_command, _status, st.none()).map(_answer),
+    st.tuples(_command, st.sampled_from(_NAMES)),
+)
+
+
+@_THOROUGH
+@given(st.lists(_happenings, min_size=5, max_size=40), _outcome)
+def test_every_wish_has_a_final_receipt_when_the_order_has_ended(
+    each: list[Decision | Wished], outcome: Outcome
+):
+    """No receipt stays open behind the end, and no cancel is effective on an order that shipped."""
+    life = Life()
+    for thing in each:
+        if callable(thing):
+            life.meets(thing)
+        else:
+            life.is_wished(thing)
+    for _ in range(20):
+        for decide in _worker(life.order.step, outcome, in_stock=True, pays=True):
+            life.meets(decide)
+    assert life.order.step is Step.END
+    assert {*life.receipts.values()} <= FINAL
+    if life.order.outcome == "SHIPPED":
+        assert {life.receipts[wish] for wish, name in life.wished.items() if name == "cancel"} <= {"REJECTED"}
