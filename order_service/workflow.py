@@ -80,8 +80,7 @@ class OrderWorkflow(contract.OrderApi):
         """The fulfillment has ended, compensation included; meanwhile wishes for the parcel pass on."""
         patience = SAFETY_NET
         while await self._comes(Step.AWAIT_OUTCOME):
-            await self._pass_on()
-            if await self._something_arrives(within=patience):
+            if await self._passes_on() or await self._something_arrives(within=patience):
                 continue
             patience = min(patience * 6, SAFETY_NET_LONGEST)
             self._sent.clear()
@@ -148,8 +147,10 @@ class OrderWorkflow(contract.OrderApi):
                 case None:
                     self._see(await stored(OrderActivities.load, self._order_id))
 
-    async def _pass_on(self) -> None:
-        """The wishes for the parcel have been sent, oldest first; their answers come as signals."""
+    async def _passes_on(self) -> bool:
+        """True when a wish for the parcel was sent, the oldest first; its answer comes as a signal.
+
+        Much may have arrived meanwhile, so the stream is asked again before anything is waited for."""
         for command_id in self._order.lane:
             if command_id not in self._sent:
                 self._sent.add(command_id)
@@ -161,6 +162,8 @@ class OrderWorkflow(contract.OrderApi):
                         policy=Policy.BRIDGE,
                     )
                 )
+                return True
+        return False
 
     def _see(self, seen: Snapshot) -> None:
         if seen.version >= self._order.version:
