@@ -19,6 +19,9 @@ environment() {
         exit 1
     fi
     make_importable
+    # Thirteen processes that compile what they import take three times as long to start.
+    "$python" -m compileall -q -j 0 "$packages" "$root/contracts" "$root/order_service" \
+        "$root/fulfillment_service" "$root/deploy" >/dev/null 2>&1 || true
     printf '%s' "$wanted" >"$stamp"
 }
 

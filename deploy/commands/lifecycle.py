@@ -145,13 +145,18 @@ def _table(described: dict[str, Any]) -> Table:
 
 
 def _megabytes(pid: int | None) -> int | None:
-    """Resident memory of a process and its children."""
+    """Resident memory of a process and its children; what they share counts once."""
     try:
         process = psutil.Process(pid) if pid else None
         family = [process, *process.children(recursive=True)] if process else []
-        return sum(member.memory_info().rss for member in family) >> 20 if family else None
+        return sum(_resident(member) for member in family) >> 20 if family else None
     except psutil.Error:
         return None
+
+
+def _resident(process: psutil.Process) -> int:
+    found = process.memory_full_info()
+    return getattr(found, "pss", found.rss)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _LAUNCH = str(Path(__file__).with_name("launch.py"))
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 10.0
 
 # A parent-death signal follows the thread that forked, so one thread that lives as long as we do forks all.
@@ -58,7 +58,7 @@ class Child:
         self.plan = plan
         self.restarts = 0
         self.on_change: Callable[[], None] = lambda: None
-        """Called when the process has ended unasked, and when it runs again, with another pid."""
+        """Called when the process has ended unasked, and when it runs, with another pid."""
         self._restart = restart
         self._notice = notice
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,6 +95,7 @@ class Child:
             self.stop(timeout=2)
             raise
         threading.Thread(target=self._keep, name=f"keep {self.name}", daemon=True).start()
+        self.on_change()
 
     def stop(self, timeout: float = 5.0) -> None:
         """The process is gone and stays gone; killed when it takes longer than `timeout` seconds."""

@@ -1,36 +1,21 @@
-"""`python -m deploy.local.codec`: opens the payloads that Temporal's UI shows, on loopback only."""
+"""`python -m deploy.local.codec`: opens the payloads that Temporal's UI shows, on loopback only.
+
+Few ever look at one, so it only listens until somebody does, and loads what it needs then: 88 MB.
+"""
 
 import argparse
-import asyncio
-
-import uvicorn
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
-
-from contracts.chassis.settings import TemporalSettings
-from contracts.chassis.temporal.codec import KeyRing, codec_server
+import importlib
+import select
+import socket
 
 
 def main() -> None:
-    """Serve `/decode` until SIGTERM."""
+    """Serve `/decode` until SIGTERM, once somebody asks."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    options = parser.parse_args()
-    settings = TemporalSettings()
-    app = codec_server(
-        {
-            "orders": KeyRing.parse(settings.codec_orders_keys.get_secret_value()),
-            "fulfillments": KeyRing.parse(settings.codec_fulfillments_keys.get_secret_value()),
-        }
-    )
-    app.router.routes.append(Route("/health/ready", _ready))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=options.port, log_level="warning"))
-    asyncio.run(server.serve())
-
-
-async def _ready(_: Request) -> Response:
-    return PlainTextResponse("ready")
+    with socket.create_server(("127.0.0.1", parser.parse_args().port)) as listener:
+        select.select([listener], [], [])
+        importlib.import_module("deploy.local.codec_app").serve(listener)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def _stack(state: State) -> list[Finding]:
     findings: list[Finding] = []
     for name, process in described["processes"].items():
         again = f", restarted {process['restarts']} times" if process["restarts"] else ""
-        ours = name not in ("postgres", "temporal", "kafka")
+        ours = name not in ("postgres", "temporal", "kafka", "codec")
         if process["ready"] and (not ours or is_healthy(process["port"])):
             findings.append(Finding(name, "good", f"ready{again}"))
         else:

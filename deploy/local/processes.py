@@ -4,10 +4,12 @@ import http.client
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from deploy.local.child import Plan
+from deploy.local.ports import is_free
 from deploy.local.state import ROOT
 
 Service = Literal["order_service", "fulfillment_service"]
@@ -48,8 +50,11 @@ def sandbox_plan(folder: Path, port: int, log: Path) -> Plan:
 
 def codec_plan(port: int, log: Path, environment: Callable[[], Mapping[str, str]]) -> Plan:
     """How the decoder for Temporal's UI is run."""
-    arguments = ["deploy.local.codec", "--port", str(port)]
-    return _python("codec", arguments, port, log=log, environment=environment)
+    plan = _python(
+        "codec", ["deploy.local.codec", "--port", str(port)], port, log=log, environment=environment
+    )
+    # Asking it would wake it.
+    return replace(plan, ready=lambda: not is_free(port))
 
 
 def _python(
@@ -67,10 +72,16 @@ def _python(
         ready=lambda: is_healthy(port),
         prepare=prepare,
         log=log,
-        environment=lambda: {**environment(), "PYTHONUNBUFFERED": "1"},
+        environment=lambda: python_environment(environment()),
         folder=ROOT,
         fix=f"see {log}; `tandem doctor` looks for the usual reasons",
     )
+
+
+def python_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Lines are logged at once, and what is imported is compiled once: 0.8 instead of 2.8 s a process."""
+    kept = {name: value for name, value in given.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
 def is_healthy(port: int, path: str = "/health/ready") -> bool:

@@ -7,8 +7,6 @@ gives engines on free ports over a folder of its own.
 
 import asyncio
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +16,11 @@ from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from deploy.local import external, kafka, kafka_apache, postgres, processes, temporal
-from deploy.local.child import Child, Notice, Plan, StartError, tail
+from deploy.local import external, kafka, kafka_apache, migrations, postgres, processes, temporal
+from deploy.local.child import Child, Notice, Plan, StartError
 from deploy.local.ports import Ports
 from deploy.local.processes import DATABASE, ROLES, SERVICES, USES_KAFKA, Role, Service
-from deploy.local.state import ROOT, State
+from deploy.local.state import State
 
 ENGINES = ("postgres", "temporal", "kafka", "sandbox")
 
@@ -157,7 +155,13 @@ class Stack:
 
     def migrate(self) -> None:
         """Both databases are at the newest revision; PostgreSQL must run."""
-        _side_by_side(self._migrate, SERVICES)
+        memory = None if self._postgres else migrations.Memory(self.state.folder)
+        behind: list[Service] = [
+            service for service in SERVICES if memory is None or not memory.knows(service)
+        ]
+        _side_by_side(self._migrate, behind)
+        if memory and behind:
+            memory.remember(*behind)
 
     def stop(self) -> None:
         """Nothing runs any more: services first, then what they stand on, within five seconds."""
@@ -253,13 +257,7 @@ class Stack:
 
     def _migrate(self, service: Service) -> None:
         log = self._log(processes.child_name(service, "migrate"))
-        with log.open("ab") as output:
-            done = subprocess.run(
-                [sys.executable, "-m", service, "migrate"],
-                env=self.environment(service, "migrate"), cwd=ROOT, stdout=output, stderr=output, check=False,
-            )  # fmt: skip
-        if done.returncode != 0:
-            raise StartError(f"the migrations of {service} failed:\n{tail(log)}", f"see {log}")
+        migrations.migrate(service, self.environment(service, "migrate"), log)
 
 
 def _side_by_side(do: Callable[[_Thing], None], these: Sequence[_Thing]) -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _MARK = ".tandem-state"
 _CONTENT = ("postgres", "postgres.new", "temporal", "kafka", "kafka-apache", "sandbox", "logs", "secrets",
-            "telemetry", "env.json", "temporal.toml", "supervisor.lock", _MARK)  # fmt: skip
+            "telemetry", "env.json", "migrated.json", "temporal.toml", "supervisor.lock", _MARK)  # fmt: skip
 _NAMESPACES = ("orders", "fulfillments")
 
 

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from deploy.local.child import Child, Plan, StartError
+from deploy.local.migrations import Memory
 from deploy.local.ports import Ports
 from deploy.local.stack import Stack
 from deploy.local.state import ROOT, State
@@ -181,6 +182,20 @@ def test_key_rings_are_made_once_and_private(tmp_path: Path):
     assert State(tmp_path / "state").key_rings() == rings
     assert len(set(rings.values())) == 2
     assert (tmp_path / "state" / "secrets" / "codec.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_migrations_run_again_only_for_other_files_or_other_data(tmp_path: Path):
+    """A second start does not load alembic to learn that nothing is to be done."""
+    data = tmp_path / "postgres" / "PG_VERSION"
+    data.parent.mkdir()
+    data.write_text("18")
+    memory = Memory(tmp_path)
+    assert not memory.knows("order_service")
+    memory.remember("order_service")
+    assert Memory(tmp_path).knows("order_service")
+    assert not memory.knows("fulfillment_service")
+    os.utime(data, ns=(1, 1))
+    assert not memory.knows("order_service")
 
 
 def test_reset_refuses_a_folder_that_is_not_ours(tmp_path: Path):
