@@ -83,6 +83,10 @@ def configure_logs(service: str, role: str, settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler, *(other for other in root.handlers if not isinstance(other, _Handler))]
     root.setLevel(logging.WARNING)
+    # FastStream, when imported, gives its logger a handler that quotes exceptions, unless it finds one there.
+    faststream = logging.getLogger("faststream")
+    faststream.handlers[:] = [handler]
+    faststream.propagate = False
     for ours in _OURS:
         logging.getLogger(ours).setLevel(settings.level)
 

@@ -31,7 +31,6 @@ from contracts.chassis.settings import TelemetrySettings
 
 if TYPE_CHECKING:
     from fastapi.telemetry import TelemetryConfig  # the relays and workers load no web framework
-    from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 ATTRIBUTES = frozenset(
     """
@@ -48,7 +47,6 @@ ATTRIBUTES = frozenset(
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACER = "tandem"
-_INSTRUMENTED: list["BaseInstrumentor"] = []
 _WITHOUT_TEMPORAL = ("api", "consumer", "migrate")
 
 
@@ -131,11 +129,11 @@ def _instrument(settings: TelemetrySettings) -> None:
     from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor  # noqa: PLC0415
     from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor  # noqa: PLC0415
 
+    # For good: taking it back makes `connect` of psycopg's subclasses return the base class.
     wanted = {PsycopgInstrumentor: settings.sql, HTTPXClientInstrumentor: settings.http}
     for instrumentor in (kind() for kind, is_wanted in wanted.items() if is_wanted):
         if not instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.instrument(skip_dep_check=True)
-            _INSTRUMENTED.append(instrumentor)
 
 
 def _record(exporter: SpanExporter, settings: TelemetrySettings) -> Callable[[], None]:
@@ -151,9 +149,6 @@ def _record(exporter: SpanExporter, settings: TelemetrySettings) -> Callable[[],
     def stop() -> None:
         _switch.recording = False
         processor.shutdown()
-        for instrumentor in _INSTRUMENTED:
-            instrumentor.uninstrument()
-        _INSTRUMENTED.clear()
 
     return stop
 
