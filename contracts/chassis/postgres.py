@@ -206,6 +206,8 @@ async def _still_there(connection: Connection) -> None:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):
+        # Closed, or the pool would take it back and offer it again.
+        await connection.close()
         raise psycopg.OperationalError("the server closed the connection")
 
 
@@ -264,19 +266,21 @@ class Listener:
         By the loop's own reader: `connection.notifies()` wakes up ten times a second to look for nothing."""
         loop = asyncio.get_running_loop()
         lost: asyncio.Future[None] = loop.create_future()
+        # A lost connection no longer knows its socket.
+        socket = pgconn.socket
 
         def read() -> None:
             try:
                 pgconn.consume_input()
             except psycopg.Error as error:
-                loop.remove_reader(pgconn.socket)
+                loop.remove_reader(socket)
                 lost.set_exception(error)
                 return
             while notification := pgconn.notifies():
                 self.heard[notification.relname.decode()].set()
 
-        loop.add_reader(pgconn.socket, read)
+        loop.add_reader(socket, read)
         try:
             await lost
         finally:
-            loop.remove_reader(pgconn.socket)
+            loop.remove_reader(socket)
