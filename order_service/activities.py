@@ -15,10 +15,10 @@ from contracts.chassis.errors import Invalid, NotFound, Refused
 from contracts.chassis.event_store import Cause, Change
 from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, refuse
-from contracts.envelope import CommandOutcome, Wish, WishName, WishPayload
+from contracts.envelope import CommandOutcome, Wish, WishName, WishPayload, hold_of
 from contracts.fulfillment import FulfillmentProgressView, FulfillmentStatusView, StartFulfillment
 from contracts.order import FulfillmentCompleted, PaymentStatus, RequestAddress, Stage, UpdateOrder
-from contracts.values import Address, Code, Hold, HoldReason, Line, Message, Outcome
+from contracts.values import Address, Code, Line, Message, Outcome
 from order_service import inventory
 from order_service.events import Instruction, OrderEvent
 from order_service.fulfillment_bridge import FulfillmentBridge
@@ -286,13 +286,12 @@ class OrderActivities:
         """The wish as the fulfillment will see it; an address is read here and encrypted on its way."""
         async with self._journal.database.connection() as connection:
             address = await pii.get(connection, command_id, "address", 1)
-        hold = Hold(handle=command_id[:64], reason=HoldReason.OPERATOR_PAUSE)
         return Wish(
             command_id=command_id,
             actor="order-service",
             payload=WishPayload(
                 address=Address.model_validate(address) if address else None,
-                hold=hold if instruction == "pauseFulfillment" else None,
+                hold=hold_of(Wish(), command_id) if instruction == "pauseFulfillment" else None,
             ),
         )
 
