@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import pytest
 
-from contracts.chassis import outbox
 from contracts.chassis.errors import Unavailable
 from contracts.chassis.outbox import OutboxRelay, OutboxRow
 from contracts.chassis.postgres import Connection, Database
@@ -64,6 +63,7 @@ class Storm:
 
     async def run(self) -> None:
         """Writers write while relays come and go; then one relay has all the time it needs."""
+        self.calm = False
         troubles = [asyncio.create_task(self._kill_relays()), asyncio.create_task(self._steal_leases())]
         await asyncio.gather(*(self._write() for _ in range(WRITERS)))
         for trouble in troubles:
@@ -116,14 +116,18 @@ class Storm:
             left = len(rows)
         await _end(relay)
 
-    async def check(self) -> None:
-        """Raises AssertionError when a record is missing or came before an earlier one of its order."""
+    async def damage(self) -> list[str]:
+        """Each order of which a record is missing, or came before an earlier one."""
         rows = await self.database.fetch("select stream, max(version) as version from events group by stream")
-        assert rows
+        assert len(rows) == ORDERS
+        found: list[str] = []
         for row in rows:
             firsts = list(dict.fromkeys(self.held.get(row["stream"], [])))
-            assert sorted(firsts) == list(range(1, row["version"] + 1)), f"{row['stream']} lost records"
-            assert firsts == sorted(firsts), f"{row['stream']} is out of order"
+            if sorted(firsts) != list(range(1, row["version"] + 1)):
+                found.append(f"{row['stream']} lost records")
+            elif firsts != sorted(firsts):
+                found.append(f"{row['stream']} is out of order")
+        return found
 
 
 async def _end(task: asyncio.Task[None]) -> None:
@@ -199,19 +203,16 @@ async def test_nothing_is_lost_and_each_order_stays_in_order(storm_settings: Pos
     async with Database(storm_settings) as database:
         storm = Storm(database, seed)
         await storm.run()
-        await storm.check()
+        assert await storm.damage() == []
 
 
 @pytest.mark.parametrize("wrong", [BareCursorRelay, SkipLockedRelay, ForgetfulRelay])
 async def test_the_check_finds_a_wrong_relay(storm_settings: PostgresSettings, wrong: type[OutboxRelay]):
-    """The same storm and the same check fail for relays that are known to be wrong."""
+    """The same storm and the same check find relays that are known to be wrong, at once or soon."""
     async with Database(storm_settings) as database:
         storm = Storm(database, 1, wrong)
-        await storm.run()
-        with pytest.raises(AssertionError, match=r"lost records|out of order"):
-            await storm.check()
-
-
-def test_the_storm_uses_the_relays_own_channel():
-    """The bell of the outbox is named once."""
-    assert outbox.CHANNEL == "outbox"
+        for _ in range(6):
+            await storm.run()
+            if await storm.damage():
+                return
+    pytest.fail("no storm showed the damage")
