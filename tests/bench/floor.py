@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO, Any, cast
 
@@ -28,6 +29,7 @@ from contracts.chassis.settings import TemporalSettings
 from deploy.local.state import ROOT
 from tests.bench.engines import Engine, fresh
 from tests.bench.shape import LOCAL, NORMAL, REPORT, START_PEER, TIMER, Shape
+from tests.bench.usage import Spent, processor_seconds
 
 _SHORT = timedelta(seconds=10)
 _PATIENCE = timedelta(minutes=10)
@@ -184,7 +186,15 @@ def _say(what: dict[str, Any]) -> None:
 # The round.
 
 
-def orders_per_second(engine: Engine, shape: Shape, *, orders: int, warm_up: int, clients: int) -> float:
+@dataclass(frozen=True)
+class Floor:
+    """One round of it."""
+
+    orders_per_second: float
+    processor_ms_per_order: dict[str, float]
+
+
+def measure(engine: Engine, shape: Shape, *, orders: int, warm_up: int, clients: int) -> Floor:
     """How many bare pairs a second the machine finishes, on a server that is fresh but for the warm-up."""
     with fresh(engine) as stack, ExitStack() as later:
         told = [
@@ -199,9 +209,13 @@ def orders_per_second(engine: Engine, shape: Shape, *, orders: int, warm_up: int
             _heard(process)
         _ask(starter, f"0 {warm_up} {clients}")
         _ask(workers[0], str(warm_up))
+        pids = {"temporal": stack["temporal"].pid or 0, "starter": starter.pid}
+        pids |= {f"{name}-worker": worker.pid for name, worker in zip(_QUEUES, workers, strict=True)}
+        before = processor_seconds(pids)
         began_at = _ask(starter, f"{warm_up} {orders} {clients}")["began_at"]
         ended_at = _ask(workers[0], str(warm_up + orders))["ended_at"]
-        return orders / (ended_at - began_at)
+        spent = Spent.between(before, processor_seconds(pids))
+        return Floor(orders / (ended_at - began_at), spent.milliseconds_per(orders))
 
 
 @contextmanager

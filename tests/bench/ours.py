@@ -80,9 +80,7 @@ def measure(
             until_shipped=_until_shipped(stack, placed),
             until_published=database.lags(stack, order_ids),
             pairs=pairs,
-            processor_ms_per_order={
-                name: round(1000 * seconds / orders, 2) for name, seconds in spent.seconds.items()
-            },
+            processor_ms_per_order=spent.milliseconds_per(orders),
             memory=held,
             idle=_idle(stack, idle_seconds) if idle_seconds else None,
         )

@@ -12,6 +12,7 @@ from typing import Any
 from tests.bench import floor, house, ours
 from tests.bench.engines import Engine
 from tests.bench.figures import median, percentile
+from tests.bench.floor import Floor
 from tests.bench.histories import Pair
 from tests.bench.house import House
 from tests.bench.ours import Round
@@ -39,13 +40,13 @@ def bench(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
     at_home = house.measure(say=say)
     shape = _shape(at_home.pairs)
     warm_up = max(_LEAST_WARM_UP, options.orders // _WARM_UP_SHARE)
-    floors: list[float] = []
+    floors: list[Floor] = []
     rounds: list[Round] = []
     for number in range(1, options.rounds + 1):
-        bare = floor.orders_per_second(
+        bare = floor.measure(
             options.engine, shape, orders=options.orders, warm_up=warm_up, clients=options.concurrency
         )
-        say(f"round {number} of {options.rounds}: floor {bare:.1f} orders/s")
+        say(f"round {number} of {options.rounds}: floor {bare.orders_per_second:.1f} orders/s")
         done = ours.measure(
             options.engine,
             orders=options.orders,
@@ -54,7 +55,7 @@ def bench(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
             idle_seconds=options.idle_seconds if number == options.rounds else 0,
             say=say,
         )
-        share = done.orders_per_second / bare
+        share = done.orders_per_second / bare.orders_per_second
         say(
             f"round {number} of {options.rounds}: ours {done.orders_per_second:.1f}, {share:.2f} of the floor"
         )
@@ -71,14 +72,16 @@ def _shape(pairs: Sequence[Pair]) -> Shape:
 
 
 def _figures(
-    options: Options, shape: Shape, at_home: House, floors: Sequence[float], rounds: Sequence[Round]
+    options: Options, shape: Shape, at_home: House, floors: Sequence[Floor], rounds: Sequence[Round]
 ) -> dict[str, Any]:
     pairs = [pair for each in rounds for pair in each.pairs]
     posts = [value for each in rounds for value in each.posts]
     shipped = [value for each in rounds for value in each.until_shipped]
     published = [value for each in rounds for value in each.until_published]
     bare = median([value for each in rounds for value in each.bare_transactions])
-    ratios = [each.orders_per_second / base for each, base in zip(rounds, floors, strict=True)]
+    ratios = [
+        each.orders_per_second / base.orders_per_second for each, base in zip(rounds, floors, strict=True)
+    ]
     last = rounds[-1]
     largest = max(at_home.memory, last.memory, key=lambda memory: memory.total)
     idle = last.idle
@@ -88,7 +91,7 @@ def _figures(
     fulfillment_bytes = median([pair.fulfillment.bytes for pair in pairs])
     return {
         "orders_per_second": _round(median([each.orders_per_second for each in rounds])),
-        "floor_orders_per_second": _round(median(floors)),
+        "floor_orders_per_second": _round(median([each.orders_per_second for each in floors])),
         "ratio_to_floor": round(median(ratios), 3),
         "ratios": [round(ratio, 3) for ratio in ratios],
         "events_per_order": orders_events + fulfillment_events,
@@ -115,6 +118,7 @@ def _figures(
         "idle_engines_cpu_percent": _round(idle.engines) if idle else None,
         "idle_by_process_percent": idle.by_process if idle else {},
         "processor_ms_per_order": _medians([each.processor_ms_per_order for each in rounds]),
+        "floor_processor_ms_per_order": _medians([each.processor_ms_per_order for each in floors]),
         "shape": shape.as_dict(),
         "engine": options.engine,
         "orders": options.orders,

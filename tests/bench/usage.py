@@ -84,6 +84,9 @@ class Spent:
     def between(cls, before: Mapping[str, float], after: Mapping[str, float]) -> "Spent":
         return cls({name: after[name] - before.get(name, 0.0) for name in after})
 
+    def milliseconds_per(self, orders: int) -> dict[str, float]:
+        return {name: round(1000 * spent / orders, 2) for name, spent in self.seconds.items()}
+
     @property
     def ours(self) -> float:
         return sum(spent for name, spent in self.seconds.items() if name.startswith(OURS))
