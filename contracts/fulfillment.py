@@ -27,7 +27,7 @@ TOPIC = "fulfillments.events.v1"
 SOURCE = "/fulfillments"
 EVENT_TYPE_PREFIX = "tandem.fulfillment."
 
-_FULFILLMENT_ID = re.compile(r"^(?P<order>ORD-\d{13}-[A-Z0-9]{9})-(?P<n>[1-9]\d{0,2})$")
+_FULFILLMENT_ID = re.compile(r"(?P<order>ORD-[0-9]{13}-[A-Z0-9]{9})-(?P<n>[1-9][0-9]{0,2})")
 _PREFIX = "fulfillment-"
 
 
@@ -47,7 +47,7 @@ def stream(fulfillment_id: str) -> str:
 def fulfillment_id_of(name: str) -> str:
     """The fulfillment that its id, workflow id or stream names. Raises ValueError for anything else."""
     found = name.removeprefix(_PREFIX)
-    if _FULFILLMENT_ID.match(found) is None:
+    if _FULFILLMENT_ID.fullmatch(found) is None:
         raise ValueError("not a fulfillment id: expected <orderId>-<n>")
     return found
 

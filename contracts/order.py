@@ -43,7 +43,7 @@ def stream(order_id: str) -> str:
 def order_id_of(name: str) -> str:
     """The order that an order id, a workflow id or a stream names. Raises ValueError for anything else."""
     order_id = name.removeprefix(_WORKFLOW_PREFIX).removeprefix("order-")
-    if ORDER_ID.match(order_id) is None:
+    if ORDER_ID.fullmatch(order_id) is None:
         raise ValueError("not an order id: expected ORD-<13 digits>-<9 letters or digits>")
     return order_id
 

@@ -138,7 +138,8 @@ class Hold(Message):
 Outcome = Literal["SHIPPED", "CANCELLED", "FAILED"]
 WarehouseMode = Literal["automatic", "manual"]
 
-ORDER_ID = re.compile(r"^ORD-\d{13}-[A-Z0-9]{9}$")
+# Not \d, which also takes the digits of other scripts, and for fullmatch: `$` lets a line break pass.
+ORDER_ID = re.compile(r"ORD-[0-9]{13}-[A-Z0-9]{9}")
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _COMMANDS = UUID("6f1f7f0c-6d0a-5d3c-9c51-3a1f3f0f4c55")
 
