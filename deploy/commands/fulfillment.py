@@ -17,7 +17,7 @@ from deploy.commands.rest import (
     say,
 )
 from deploy.commands.shown import receipt_lines, table
-from deploy.commands.watching import line_of, wait_for_fulfillment
+from deploy.commands.watching import wait_for_fulfillment
 
 app = rest.group("fulfillment", "Follow parcels through the warehouse, hold and move them.")
 
@@ -87,8 +87,6 @@ def watch(
     seen = wait_for_fulfillment(door, in_path(fulfillment_id), timeout=timeout)
     if as_json:
         rest.print_json(seen)
-    else:
-        say(line_of(seen))
 
 
 @app.command(epilog=rest.EXIT_CODES)

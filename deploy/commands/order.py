@@ -18,7 +18,7 @@ from deploy.commands.rest import (
     say,
 )
 from deploy.commands.shown import receipt_lines, table
-from deploy.commands.watching import line_of, needs_person, wait_for_order
+from deploy.commands.watching import needs_person, wait_for_order
 
 app = rest.group("order", "Place orders, follow them, change and cancel them.")
 
@@ -177,7 +177,9 @@ def _receipt(receipt: Json, as_json: bool) -> None:
 
 
 def _say_end(seen: Json) -> None:
-    say(line_of(seen))
+    """What the last line of the progress cannot say: why."""
+    if seen.get("failure"):
+        say(f"Failed: {seen['failure']}")
     if needs_person(seen):
         say(f"Needs a person: {seen.get('attention') or 'see `tandem fulfillment get`'}")
 

@@ -182,7 +182,7 @@ def refused(problem: Json, as_json: bool) -> NoReturn:
         print_json(problem)
     else:
         complain(f"Refused: {problem.get('detail') or problem['code']} ({problem['code']})")
-        if "currentStatus" in problem:
+        if problem.get("currentStatus"):
             step = f" at {problem['currentStep']}" if problem.get("currentStep") else ""
             complain(f"Now:     {problem['currentStatus']}{step}")
         complain(f"Next:    {_next_step(problem)}")

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 SETTLING_SECONDS = 5.0
-"""A shipped order is shown as such at once; its money follows within milliseconds, or with the provider."""
+"""An order that shipped says so at once; its money and what Kafka tells of its parcel follow in milliseconds,
+or as soon as provider and broker are there."""
 SILENCE_SECONDS = 30.0
 """A service may be restarted while somebody waits; after so long without an answer nobody will come back."""
 _QUICK_SECONDS, _SLOW_SECONDS, _QUICK_FOR_SECONDS = 0.1, 0.5, 10.0
@@ -47,15 +48,17 @@ def wait_for_order(door: Door, order_id: str, *, timeout: float | None) -> Json:
     """The order once it ended, money and stock settled, or once it needs a person.
 
     Ends the process when the time is over."""
-    shipped_since: list[float] = []
+    ended_since: list[float] = []
 
     def settled(seen: Json) -> bool:
-        if seen["status"] == "SHIPPED":
-            shipped_since.append(time.monotonic())
-        settling = bool(shipped_since) and time.monotonic() - shipped_since[0] < SETTLING_SECONDS
-        if seen["stage"] in _ENDS and not settling:
+        if needs_person(seen):
             return True
-        return seen.get("currentStep") == "end" or needs_person(seen)
+        if seen["stage"] not in _ENDS:
+            return False
+        ended_since.append(time.monotonic())
+        parcel: Mapping[str, Any] = seen.get("fulfillment") or {}
+        complete = seen.get("currentStep") == "end" and parcel.get("stage", "SHIPPED") in _ENDS
+        return complete or ended_since[-1] - ended_since[0] > SETTLING_SECONDS
 
     return _wait(door, f"/orders/{order_id}/status", settled, timeout=timeout)
 

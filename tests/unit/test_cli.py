@@ -224,7 +224,7 @@ def test_outside_a_terminal_each_change_is_one_line(doors: Doors):
     end = an_order("SHIPPED", "end", percent=100)
     doors.answer("GET", f"/orders/{ORDER_ID}/status", parcel, parcel, parcel, end)
     lines = tandem("order", "watch", ORDER_ID).stdout.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 2
     assert "parcel PICKING 2/7 items 20 %" in lines[0]
     assert "SHIPPED" in lines[-1]
 
