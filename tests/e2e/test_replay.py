@@ -115,3 +115,16 @@ async def _history(stack: Stack, profile: Profile, workflow_id: str) -> Workflow
         stack.temporal_address, namespace=profile, data_converter=pydantic_data_converter
     )
     return await client.get_workflow_handle(workflow_id).fetch_history()
+
+
+async def test_the_happy_path_of_the_pair_stays_within_its_history_budget(stack: Stack, shop: Shop):
+    """At most 60 events and 32 KB for both workflows together: automatic, no pace, three lines."""
+    order = await asyncio.to_thread(shop.place)
+    seen = await asyncio.to_thread(shop.sees_end, order)
+    names: tuple[tuple[Profile, str], ...] = (
+        ("orders", contract.workflow_id(order)),
+        ("fulfillments", fulfillment.workflow_id(seen["fulfillmentId"])),
+    )
+    events = [event for name in names for event in (await _history(stack, *name)).events]
+    assert len(events) <= 60
+    assert sum(event.ByteSize() for event in events) <= 32 * 1024
