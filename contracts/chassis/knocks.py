@@ -12,7 +12,7 @@ from typing import LiteralString
 
 import structlog
 
-from contracts.chassis.errors import TandemError
+from contracts.chassis.errors import TandemError, Unavailable
 from contracts.chassis.outbox import wait
 from contracts.chassis.postgres import Connection, Database
 from contracts.chassis.settings import RelaySettings
@@ -143,9 +143,12 @@ class KnockRelay:
                 if failure is not None:
                     await connection.queue(
                         "update knocks set due_at = clock_timestamp() + %s, last_error = %s where id = %s",
-                        (self._pause_after(knock.attempts), type(failure).__name__, knock.id),
+                        (self._pause_after(knock, failure), type(failure).__name__, knock.id),
                     )
 
-    def _pause_after(self, attempts: int) -> timedelta:
-        seconds = self._settings.backoff_seconds * 2 ** min(attempts - 1, 16)
-        return timedelta(seconds=min(seconds, self._settings.max_backoff_seconds))
+    def _pause_after(self, knock: DueKnock, failure: Exception) -> timedelta:
+        """Shorter while Temporal is away: that is not the knock's fault, and orders wait for it."""
+        away = isinstance(failure, Unavailable)
+        longest = self._settings.poll_seconds if away else self._settings.max_backoff_seconds
+        seconds = self._settings.backoff_seconds * 2 ** min(knock.attempts - 1, 16)
+        return timedelta(seconds=min(seconds, longest))

@@ -19,7 +19,7 @@ import structlog
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
-from contracts.chassis.errors import TandemError, Unsendable
+from contracts.chassis.errors import TandemError, Unavailable, Unsendable
 from contracts.chassis.leases import Leases
 from contracts.chassis.postgres import Connection, Database
 from contracts.chassis.settings import RelaySettings
@@ -152,18 +152,23 @@ class OutboxRelay:
 
     async def run(self, wake: asyncio.Event) -> None:
         """Publishes until cancelled; looks again at each wake and after a poll interval."""
+        failures = 0
         while True:
             wake.clear()
             try:
-                if await self.turn() == 0:
-                    await wait(wake, self._until_next_look())
+                moved = await self.turn()
             except TandemError as error:
                 log.warning("outbox relay waits", reason=type(error).__name__)
-                await asyncio.sleep(self._settings.backoff_seconds)
+                failures += 1
+                await asyncio.sleep(self._pause_after(failures, self._settings.poll_seconds))
+            else:
+                failures = 0
+                if moved == 0:
+                    await wait(wake, self._until_next_look())
             self._progress()
 
     async def turn(self) -> int:
-        """One look at the outbox; the number of rows published."""
+        """One look at the outbox; the number of rows published. Raises Unavailable when Kafka took none."""
         if self._leases.are_due:
             await self._notice_new_cluster()
             await self._leases.hold()
@@ -179,7 +184,11 @@ class OutboxRelay:
         if self._leases.ran_out:
             self._leases.lose()
             return 0
-        return await self._mark(rows, await self._send(rows))
+        outcomes = await self._send(rows)
+        # The broker is away, not these rows: they stay due, so that they leave as soon as it is back.
+        if all(isinstance(outcome, Unavailable) for outcome in outcomes):
+            raise Unavailable("the broker does not answer")
+        return await self._mark(rows, outcomes)
 
     async def release(self) -> None:
         """The buckets are free for others at once."""
@@ -188,6 +197,9 @@ class OutboxRelay:
     def _until_next_look(self) -> float:
         now = time.monotonic()
         return max(0.01, min(now + self._settings.poll_seconds, self._leases.due_at, self._retry_at) - now)
+
+    def _pause_after(self, failures: int, longest: float) -> float:
+        return min(self._settings.backoff_seconds * 2 ** min(failures - 1, 16), longest)
 
     async def _notice_new_cluster(self) -> None:
         """A Kafka cluster we have not met holds nothing of ours: everything still kept is unpublished again.
@@ -268,9 +280,7 @@ class OutboxRelay:
         parked = isinstance(error, Unsendable)
         if parked:
             log.error("outbox record parked", order_id=row.key, reason=type(error).__name__)
-        pause = min(
-            self._settings.backoff_seconds * 2 ** min(row.attempts, 16), self._settings.max_backoff_seconds
-        )
+        pause = self._pause_after(row.attempts + 1, self._settings.max_backoff_seconds)
         self._retry_at = min(self._retry_at, time.monotonic() + pause + SLACK_SECONDS)
         await connection.queue(
             _SET_BACK,

@@ -11,7 +11,7 @@ from contracts.chassis.knocks import DueKnock, Knock, KnockRelay
 from contracts.chassis.postgres import Database, Row
 from contracts.chassis.settings import RelaySettings
 
-SETTINGS = RelaySettings(backoff_seconds=0.05, max_backoff_seconds=0.2, poll_seconds=0.2, knock_batch_size=10)
+SETTINGS = RelaySettings(backoff_seconds=0.05, max_backoff_seconds=0.2, poll_seconds=0.1, knock_batch_size=10)
 
 
 class Door:
@@ -19,11 +19,11 @@ class Door:
 
     def __init__(self) -> None:
         self.heard: list[str] = []
-        self.closed: set[str] = set()
+        self.closed: dict[str, Exception] = {}
 
     async def deliver(self, knock: DueKnock) -> None:
         if knock.workflow_id in self.closed:
-            raise Unavailable
+            raise self.closed[knock.workflow_id]
         self.heard.append(knock.workflow_id)
 
 
@@ -69,10 +69,13 @@ async def test_a_knock_leaves_only_after_the_commit(database: Database):
     assert await KnockRelay(database, door.deliver, SETTINGS).turn() == 0
 
 
-async def test_a_failed_knock_is_tried_again_ever_later(database: Database):
-    """The pause doubles up to its limit; others are delivered meanwhile."""
+@pytest.mark.parametrize(("failure", "longest"), [(RuntimeError(), 0.2), (Unavailable(), 0.1)])
+async def test_a_failed_knock_is_tried_again_ever_later(
+    database: Database, failure: Exception, longest: float
+):
+    """The pause doubles up to its limit, a lower one while Temporal is away; others are delivered."""
     door = Door()
-    door.closed.add("w")
+    door.closed["w"] = failure
     relay = KnockRelay(database, door.deliver, SETTINGS)
     await put(database, "w", "other")
     pauses: list[float] = []
@@ -80,16 +83,16 @@ async def test_a_failed_knock_is_tried_again_ever_later(database: Database):
         await relay.turn()
         (row,) = await waiting(database)
         pauses.append(row["pause"])
-        assert row["last_error"] == "Unavailable"
+        assert row["last_error"] == type(failure).__name__
         await database.execute("update knocks set due_at = now()")
-    assert pauses == pytest.approx([0.05, 0.1, 0.2, 0.2], abs=0.04)
+    assert pauses == pytest.approx([0.05, 0.1, longest, longest], abs=0.04)
     assert door.heard == ["other"]
 
 
 async def test_the_relay_looks_again_when_the_pause_is_over(database: Database):
     """A knock that fails at first is delivered without any bell, soon after its pause."""
     door = Door()
-    door.closed.add("w")
+    door.closed["w"] = Unavailable()
     await put(database, "w")
     settings = SETTINGS.model_copy(update={"poll_seconds": 60.0})
     running = asyncio.create_task(KnockRelay(database, door.deliver, settings).run(asyncio.Event()))

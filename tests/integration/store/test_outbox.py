@@ -92,14 +92,32 @@ async def test_a_failed_record_is_tried_again_ever_later(database: Database):
     pauses: list[float] = []
     for _ in range(4):
         await database.execute("update outbox set next_attempt_at = now()")
+        await put(database, "b", "2")
         await relay.turn()
         row = await database.fetch_one(
-            "select extract(epoch from next_attempt_at - now())::float as pause, last_error from outbox"
+            """
+            select extract(epoch from next_attempt_at - now())::float as pause, last_error
+            from outbox where key = 'a'
+            """
         )
         assert row is not None
         assert row["last_error"] == "Unavailable"
         pauses.append(row["pause"])
     assert pauses == pytest.approx([0.05, 0.1, 0.2, 0.2], abs=0.04)
+
+
+async def test_a_broker_that_is_away_costs_no_row_its_turn(database: Database):
+    """While nothing at all can be sent no row is set back, so everything leaves as soon as it is back."""
+    topic = Topic()
+    topic.refusing |= {"1": Unavailable(), "2": Unavailable()}
+    relay = OutboxRelay(database, topic.send, SETTINGS)
+    await put(database, "a", "1")
+    await put(database, "b", "2")
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await relay.turn()
+    topic.refusing.clear()
+    assert await relay.turn() == 2
 
 
 async def test_a_record_that_can_never_be_sent_is_parked(database: Database):
