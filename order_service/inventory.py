@@ -37,7 +37,7 @@ async def hold(connection: Connection, order_id: str, lines: Sequence[LineItem])
         if available.get(sku, 0) < wanted[sku]:
             return sku
     quantities = [wanted[sku] for sku in skus]
-    await connection.execute(
+    await connection.queue(
         """
         update stock
         set available = available - moved.quantity,
@@ -47,7 +47,7 @@ async def hold(connection: Connection, order_id: str, lines: Sequence[LineItem])
         """,
         (skus, quantities),
     )
-    await connection.execute(
+    await connection.queue(
         """
         insert into stock_ledger (order_id, sku, quantity, state)
         select %s, sku, quantity, 'HELD'
@@ -60,7 +60,7 @@ async def hold(connection: Connection, order_id: str, lines: Sequence[LineItem])
 
 async def confirm(connection: Connection, order_id: str) -> None:
     """What the order holds is confirmed: paid for, and waiting for the parcel."""
-    await connection.execute(
+    await connection.queue(
         """
         update stock_ledger set state = 'CONFIRMED', moved_at = now()
         where order_id = %s and state = 'HELD'
@@ -71,7 +71,7 @@ async def confirm(connection: Connection, order_id: str) -> None:
 
 async def release(connection: Connection, order_id: str) -> None:
     """Whatever the order held or had confirmed is available again."""
-    await connection.execute(
+    await connection.queue(
         """
         with released as (
             update stock_ledger set state = 'RELEASED', moved_at = now()
@@ -90,7 +90,7 @@ async def release(connection: Connection, order_id: str) -> None:
 
 async def ship(connection: Connection, order_id: str) -> None:
     """What the order had confirmed has left the house."""
-    await connection.execute(
+    await connection.queue(
         """
         with shipped as (
             update stock_ledger set state = 'SHIPPED', moved_at = now()

@@ -25,7 +25,7 @@ async def follow(connection: Connection, change: Change[Order, OrderEvent]) -> N
 
 async def project(connection: Connection, order: Order, version: int, at: datetime) -> None:
     """The order's row shows this state; a newer row stays as it is."""
-    await connection.execute(
+    await connection.queue(
         """
         insert into order_view (
             order_id, customer_id, stage, status, payment_status, step,
@@ -82,7 +82,7 @@ def document(order: Order) -> dict[str, Any]:
 
 async def show_fulfillment(connection: Connection, event: Event) -> None:
     """The order's row shows what the fulfillment's event says, unless it already shows something newer."""
-    await connection.execute(
+    await connection.queue(
         """
         update order_view
         set fulfillment = %(data)s,

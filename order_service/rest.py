@@ -44,12 +44,20 @@ def door(request: HttpRequest) -> Door:
 ThroughDoor = Annotated[Door, Depends(door)]
 
 
+class Demo(Request):
+    """Which demo order to place; an unknown parameter is an error."""
+
+    scenario: Scenario = "happy"
+    speed: Speed = "normal"
+
+
 @router.post("/orders/demo", status_code=201)
 async def place_demo_order(
-    door: ThroughDoor, caller: ByCaller, scenario: Scenario = "happy", speed: Speed = "normal"
+    door: ThroughDoor, caller: ByCaller, demo: Annotated[Demo, Query()]
 ) -> JSONResponse:
     """A demo order exists; the providers and the warehouse that serve it are simulated."""
-    return await _place(door, caller, demo_order(scenario), mode_of(scenario), PACE_SECONDS[speed])
+    mode, pace = mode_of(demo.scenario), PACE_SECONDS[demo.speed]
+    return await _place(door, caller, demo_order(demo.scenario), mode, pace)
 
 
 @router.post("/orders", status_code=201)

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import LiteralString
 
 import structlog
+from prometheus_client import Counter
 
 from contracts.chassis.errors import TandemError, Unavailable
 from contracts.chassis.outbox import wait
@@ -19,6 +20,8 @@ from contracts.chassis.settings import RelaySettings
 from contracts.chassis.telemetry import attached, current_traceparent
 
 log = structlog.get_logger()
+
+DELIVERED = Counter("tandem_knocks_delivered", "Starts and signals that reached a workflow")
 
 CHANNEL: LiteralString = "knocks"
 CLAIM = timedelta(seconds=15)
@@ -130,6 +133,7 @@ class KnockRelay:
         except Exception as error:
             log.warning("knock not delivered", workflow_id=knock.workflow_id, reason=type(error).__name__)
             return error
+        DELIVERED.inc()
         return None
 
     async def _settle(self, due: Sequence[DueKnock], failures: Sequence[Exception | None]) -> None:

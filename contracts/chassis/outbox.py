@@ -16,6 +16,7 @@ from math import inf
 from typing import LiteralString
 
 import structlog
+from prometheus_client import Counter
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
@@ -25,6 +26,9 @@ from contracts.chassis.postgres import Connection, Database
 from contracts.chassis.settings import RelaySettings
 
 log = structlog.get_logger()
+
+PUBLISHED = Counter("tandem_outbox_published", "Records that Kafka has acknowledged")
+PARKED = Counter("tandem_outbox_parked", "Records that can never be sent and wait for a person")
 
 CHANNEL: LiteralString = "outbox"
 SWEEP = 5_000
@@ -273,12 +277,14 @@ class OutboxRelay:
                 await self._set_back(connection, row, error)
         if marked.rowcount < len(published):
             self._leases.lose()
+        PUBLISHED.inc(marked.rowcount)
         return marked.rowcount
 
     async def _set_back(self, connection: Connection, row: OutboxRow, error: BaseException) -> None:
         """The row is tried again later; one that can never be sent is parked and blocks its own order."""
         parked = isinstance(error, Unsendable)
         if parked:
+            PARKED.inc()
             log.error("outbox record parked", order_id=row.key, reason=type(error).__name__)
         pause = self._pause_after(row.attempts + 1, self._settings.max_backoff_seconds)
         self._retry_at = min(self._retry_at, time.monotonic() + pause + SLACK_SECONDS)

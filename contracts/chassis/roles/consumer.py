@@ -3,11 +3,15 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
+from prometheus_client import Gauge
+
 from contracts.chassis.inbox import Effect, Inbox
 from contracts.chassis.kafka.consumer import Consumer
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.postgres import Database
 from contracts.chassis.roles import Blocks, topics_exist
+
+LAG = Gauge("tandem_consumer_lag_records", "Records of our partitions that are not handled yet")
 
 
 @asynccontextmanager
@@ -18,6 +22,7 @@ async def consume(
     async with Database(settings.postgres, name) as database:
         inbox = Inbox(database, name, effect)
         consumer = Consumer(settings.kafka, topics, inbox.apply, progress=health.watch("consumer"))
+        LAG.set_function(consumer.lag)
 
         async def read() -> None:
             await topics_exist(topics, settings.kafka)
