@@ -11,7 +11,7 @@ from temporalio import activity
 from contracts import fulfillment
 from contracts import order as contract
 from contracts.chassis import pii
-from contracts.chassis.errors import Invalid, NotFound, Refused
+from contracts.chassis.errors import Invalid, NotFound, Refused, Unavailable
 from contracts.chassis.event_store import Cause, Change
 from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, refuse
@@ -158,7 +158,11 @@ class OrderActivities:
         try:
             await self._bridge.signal(target, instruction, await self._wish(command_id, instruction))
         except NotFound:
-            return await self.start_fulfillment_workflow(order_id)
+            seen = await self.start_fulfillment_workflow(order_id)
+            if command_id in seen.lane:
+                # It was ended from outside and runs again, without the wish: the next attempt brings it.
+                raise Unavailable("the fulfillment runs again and does not have the wish yet") from None
+            return seen
         return snapshot(change)
 
     @activity.defn(name="queryFulfillmentStatus")

@@ -1,7 +1,7 @@
 """How knocks reach our own workflows, and how a workflow that was ended from outside is found."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -68,12 +68,14 @@ class Delivery:
 
         Runs until cancelled. `knock_open` inserts the knocks and says how many it inserted."""
         since = datetime.now(UTC) - LOOK_BACK
+        known: Set[str] = set()
         while True:
             begun = datetime.now(UTC)
             try:
                 with quiet():
                     closed = await self._closed_since(since)
-                    revived = await knock_open(closed) if closed else 0
+                    ended = {workflow_id for run_id, workflow_id in closed.items() if run_id not in known}
+                    revived = await knock_open(sorted(ended)) if ended else 0
             except (RPCError, RuntimeError, Unavailable):
                 log.warning(
                     "cannot look for ended workflows", reason="Temporal or the database does not answer"
@@ -81,14 +83,16 @@ class Delivery:
             else:
                 if revived:
                     log.warning("workflows revived", count=revived)
-                # Visibility lags behind: look twice at the last minute.
+                # Visibility lags behind, so the last minute is looked at again; each run is knocked for once.
+                known = closed.keys()
                 since = begun - timedelta(minutes=1)
             await asyncio.sleep(REVIVE_EVERY.total_seconds())
 
-    async def _closed_since(self, since: datetime) -> list[str]:
+    async def _closed_since(self, since: datetime) -> dict[str, str]:
+        """Workflow ids by the run that ended."""
         query = (
             f"WorkflowType = '{self._target.workflow_type}'"
             " AND ExecutionStatus IN ('Canceled', 'Terminated', 'Failed', 'TimedOut')"
             f" AND CloseTime > '{since.isoformat()}'"
         )
-        return [found.id async for found in self._client.list_workflows(query, limit=1000)]
+        return {found.run_id: found.id async for found in self._client.list_workflows(query, limit=1000)}
