@@ -33,6 +33,9 @@ PARKED = Counter("tandem_outbox_parked", "Records that can never be sent and wai
 CHANNEL: LiteralString = "outbox"
 SWEEP = 5_000
 """Old published rows deleted at a time, so that a sweep never holds anybody up."""
+PACE_SECONDS = 0.02
+"""From one look to the next at least: under load many commits share a look, a lone one waits for none. With
+the same in the consumers (see there) an order cost a sixth less processor time."""
 SLACK_SECONDS = 0.02
 """The database counts a pause from a moment later than we do."""
 
@@ -159,6 +162,7 @@ class OutboxRelay:
         failures = 0
         while True:
             wake.clear()
+            began = time.monotonic()
             try:
                 moved = await self.turn()
             except TandemError as error:
@@ -167,7 +171,9 @@ class OutboxRelay:
                 await asyncio.sleep(self._pause_after(failures, self._settings.poll_seconds))
             else:
                 failures = 0
-                if moved == 0:
+                if moved < self._settings.outbox_batch_size:
+                    # Nothing is left that we could see: what commits from now on rings.
+                    await asyncio.sleep(max(0.0, began + PACE_SECONDS - time.monotonic()))
                     await wait(wake, self._until_next_look())
             self._progress()
 
