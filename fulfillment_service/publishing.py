@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 from contracts import fulfillment as contract
 from contracts.chassis.event_store import Change, Recorded
-from contracts.chassis.kafka.buckets import bucket_of
 from contracts.chassis.outbox import OutboxRecord
-from contracts.envelope import Event, to_record
+from contracts.chassis.publishing import Publication
 from contracts.fulfillment import FulfillmentEventData, Stage
-from contracts.order import event_type
 from contracts.values import Code
 from fulfillment_service.events import FulfillmentEvent
 from fulfillment_service.fulfillment import Fulfillment, evolve
+
+PUBLICATION = Publication(contract.TOPIC, contract.SOURCE, contract.EVENT_TYPE_PREFIX)
 
 
 def records(change: Change[Fulfillment, FulfillmentEvent]) -> Iterator[OutboxRecord]:
@@ -19,30 +19,7 @@ def records(change: Change[Fulfillment, FulfillmentEvent]) -> Iterator[OutboxRec
     state = change.before
     for recorded in change.recorded:
         state = evolve(state, recorded.fact)
-        yield _record(recorded, state)
-
-
-def _record(recorded: Recorded[FulfillmentEvent], state: Fulfillment) -> OutboxRecord:
-    event = Event(
-        id=recorded.event_id,
-        type=event_type(type(recorded.fact).__name__, contract.EVENT_TYPE_PREFIX),
-        source=contract.SOURCE,
-        subject=recorded.stream,
-        time=recorded.recorded_at,
-        sequence=recorded.version,
-        correlation_id=state.order_id,
-        causation_id=recorded.causation_id,
-        traceparent=recorded.traceparent,
-        data=_data(recorded, state).model_dump(mode="json", exclude_none=True),
-    )
-    message = to_record(event)
-    return OutboxRecord(
-        bucket=bucket_of(state.order_id),
-        key=state.order_id,
-        topic=contract.TOPIC,
-        headers={name: value.decode() for name, value in message.headers.items()},
-        body=message.value,
-    )
+        yield PUBLICATION.record(recorded, state.order_id, _data(recorded, state))
 
 
 def _data(recorded: Recorded[FulfillmentEvent], state: Fulfillment) -> FulfillmentEventData:

@@ -1,9 +1,5 @@
 """The operators' door of the fulfillment service: parse, ask, answer. Needs PostgreSQL and nothing else."""
 
-import base64
-import binascii
-import json
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -13,11 +9,10 @@ from pydantic import Field
 
 from contracts import fulfillment as contract
 from contracts import order
-from contracts.chassis import receipts
 from contracts.chassis.errors import Invalid, NotFound
 from contracts.chassis.postgres import Database, Row
 from contracts.chassis.receipts import request_hash
-from contracts.chassis.requests import Caller, answered, caller
+from contracts.chassis.requests import Caller, after, answered, as_of, caller, cursor_of
 from contracts.envelope import Wish, WishName, WishPayload, hold_of
 from contracts.order import Request, RequestAddress
 from contracts.values import Hold, HoldReason, Reference, Text500
@@ -77,7 +72,7 @@ class Page(Request):
 @router.get("/fulfillments")
 async def list_fulfillments(door: ThroughDoor, page: Annotated[Page, Query()]) -> dict[str, Any]:
     """Fulfillments, newest first. `next` is the cursor of the following page, absent on the last one."""
-    after_at, after_id = _after(page.cursor)
+    after_at, after_id = after(page.cursor, contract.fulfillment_id_of)
     rows = await door.database.fetch(
         projection.PAGE,
         status=page.status,
@@ -87,8 +82,9 @@ async def list_fulfillments(door: ThroughDoor, page: Annotated[Page, Query()]) -
         after_id=after_id,
         limit=page.limit + 1,
     )
+    last = rows[page.limit - 1] if len(rows) > page.limit else None
     shown = {"fulfillments": [_summary(row) for row in rows[: page.limit]]}
-    return {**shown, "next": _cursor(rows[page.limit - 1])} if len(rows) > page.limit else shown
+    return {**shown, "next": cursor_of(last["accepted_at"], last["fulfillment_id"])} if last else shown
 
 
 @router.get("/exceptions")
@@ -122,7 +118,7 @@ async def fulfillment_progress(door: ThroughDoor, response: Response, fulfillmen
         **_named(row),
         "status": row["status"],
         **{name: document[name] for name in _PROGRESS},
-        **_as_of(row["updated_at"]),
+        **as_of(row["updated_at"]),
     }
 
 
@@ -135,7 +131,7 @@ async def fulfillment_actions(door: ThroughDoor, fulfillment_id: str) -> dict[st
         "status": row["status"],
         "currentStep": row["document"]["currentStep"],
         "allowedActions": row["document"]["allowedActions"],
-        **_as_of(row["updated_at"]),
+        **as_of(row["updated_at"]),
     }
 
 
@@ -218,29 +214,6 @@ async def resolve_exception(
     return await _wish(door, caller, fulfillment_id, "resolveException", _because(body))
 
 
-@router.get("/commands/{command_id:path}")
-async def command(door: ThroughDoor, command_id: str) -> dict[str, Any]:
-    """What became of a wish."""
-    row = await door.database.fetch_one(receipts.FIND, command_id=command_id)
-    if row is None:
-        raise NotFound("no such command here; the order service may know it")
-    times = {"receivedAt": "received_at", "answeredAt": "answered_at", "effectiveAt": "effective_at"}
-    return {
-        **receipts.receipt_of(row).model_dump(mode="json", exclude_none=True),
-        "name": row["name"],
-        "actor": row["actor"],
-        "stream": row["stream"],
-        **{name: row[column] for name, column in times.items() if row[column]},
-    }
-
-
-@router.get("/ops/outbox")
-async def outbox(door: ThroughDoor) -> dict[str, Any]:
-    """What has not left the database yet, or could not come in; all zero when nothing moves."""
-    row = await door.database.fetch_one(projection.WAITING)
-    return dict(row or {})
-
-
 async def _wish(
     door: Door, caller: Caller, name: str, wish_name: WishName, wish: Wish | None = None
 ) -> JSONResponse:
@@ -316,10 +289,6 @@ def _named(row: Row) -> dict[str, Any]:
     }
 
 
-def _as_of(moment: datetime, source: str = "projection") -> dict[str, Any]:
-    return {"asOf": moment, "source": source}
-
-
 def _summary(row: Row) -> dict[str, Any]:
     document = row["document"]
     return {
@@ -338,7 +307,7 @@ def _summary(row: Row) -> dict[str, Any]:
 
 def _status(row: Row, response: Response) -> dict[str, Any]:
     response.headers["ETag"] = f'"{row["version"]}"'
-    return {**_summary(row), **row["document"], "order": _order(row), **_as_of(row["updated_at"])}
+    return {**_summary(row), **row["document"], "order": _order(row), **as_of(row["updated_at"])}
 
 
 def _order(row: Row) -> dict[str, Any] | None:
@@ -351,20 +320,5 @@ def _order(row: Row) -> dict[str, Any] | None:
         "status": row["order_status"],
         "paymentStatus": row["order_payment_status"],
         "version": row["order_sequence"],
-        **_as_of(row["order_at"], "kafka"),
+        **as_of(row["order_at"], "kafka"),
     }
-
-
-def _cursor(row: Row) -> str:
-    place = [row["accepted_at"].isoformat(), row["fulfillment_id"]]
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
-
-
-def _after(cursor: str | None) -> tuple[datetime | None, str | None]:
-    if cursor is None:
-        return None, None
-    try:
-        at, fulfillment_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        return datetime.fromisoformat(at), contract.fulfillment_id_of(fulfillment_id)
-    except (ValueError, TypeError, AttributeError, binascii.Error) as error:
-        raise Invalid("cursor must be the `next` of a page of ours") from error

@@ -13,7 +13,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from contracts import fulfillment as contract
-from contracts.chassis.temporal import Policy, start_outside, stored
+from contracts.chassis.temporal import Arrivals, Policy, decoded, start_outside, stored
 from contracts.envelope import Wish
 from contracts.fulfillment import FulfillmentProgressView, FulfillmentStatusView, StartFulfillment
 from contracts.values import Code, Outcome
@@ -39,8 +39,7 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
         self._fulfillment_id = fulfillment_id
         self._parcel = Snapshot()
         self._request: StartFulfillment | None = None
-        self._arrivals: deque[Arrival] = deque()
-        self._bare_wishes = 0
+        self._arrivals: Arrivals[Arrival] = Arrivals()
         self._news: deque[str] = deque()
         self._is_telling = False
         self._is_over = False
@@ -138,9 +137,9 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
         await self._serve()
         while self._parcel.is_stopped or self._parcel.waits_for_operator:
             self._make_room()
-            if not await self._something_arrives(within=patience):
+            if not await self._arrivals.come(within=patience):
                 patience = min(patience * 6, LOOK_AGAIN_LATEST)
-                self._arrivals.append(None)
+                self._arrivals.note(None)
             await self._serve()
         return self._parcel.step
 
@@ -148,7 +147,7 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
         """True when so long has passed and the step is where it was; what arrives meanwhile is recorded."""
         before, until = _place(self._parcel), workflow.time() + seconds
         while (left := until - workflow.time()) > 0:
-            if await self._something_arrives(within=timedelta(seconds=left)):
+            if await self._arrivals.come(within=timedelta(seconds=left)):
                 await self._serve()
             if _place(self._parcel) != before:
                 return False
@@ -156,27 +155,17 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
 
     async def _outside(self, call: workflow.ActivityHandle[Snapshot]) -> None:
         """The call has finished and is seen; what arrives meanwhile is recorded at once."""
-        while not call.done():
-            await workflow.wait_condition(lambda: call.done() or bool(self._arrivals))
-            await self._serve()
-        self._see(await call)
-
-    async def _something_arrives(self, *, within: timedelta) -> bool:
-        try:
-            await workflow.wait_condition(lambda: bool(self._arrivals), timeout=within)
-        except TimeoutError:
-            return False
-        return True
+        self._see(await self._arrivals.beside(call, self._serve))
 
     async def _serve(self) -> None:
         """Everything that arrived is recorded, in the order it came; the order will hear of each wish."""
         while self._arrivals:
-            arrival = self._arrivals.popleft()
+            arrival = self._arrivals.next()
             if arrival is None:
                 self._see(await stored(FulfillmentActivities.load, self._fulfillment_id))
                 continue
             name, wish = arrival
-            command_id = self._command_id(wish)
+            command_id = self._arrivals.command_id(wish)
             self._see(
                 await stored(FulfillmentActivities.submit, self._fulfillment_id, name, wish, command_id)
             )
@@ -189,13 +178,6 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
         self._news.extend(command_id for command_id in self._parcel.waiting if command_id not in seen.waiting)
         self._parcel = seen
         workflow.set_current_details(f"{seen.status}: next {seen.step_key or seen.step}")
-
-    def _command_id(self, wish: Wish) -> str:
-        """A bare signal has no command id of its own; this one is the same in every replay."""
-        if wish.command_id:
-            return wish.command_id
-        self._bare_wishes += 1
-        return f"{workflow.info().run_id}/{self._bare_wishes}"
 
     def _make_room(self) -> None:
         """A history that has grown long is left behind: everything is in the stream."""
@@ -240,52 +222,52 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
 
     @workflow.signal(name="pauseFulfillment")
     def pause(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("pauseFulfillment", Wish.model_validate(wish)))
+        self._arrivals.note(("pauseFulfillment", Wish.model_validate(wish)))
 
     @workflow.signal(name="resumeFulfillment")
     def resume(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("resumeFulfillment", Wish.model_validate(wish)))
+        self._arrivals.note(("resumeFulfillment", Wish.model_validate(wish)))
 
     @workflow.signal(name="cancelFulfillment")
     def cancel(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("cancelFulfillment", Wish.model_validate(wish)))
+        self._arrivals.note(("cancelFulfillment", Wish.model_validate(wish)))
 
     @workflow.signal(name="updateShippingAddress")
     def update_address(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("updateShippingAddress", Wish.model_validate(wish)))
+        self._arrivals.note(("updateShippingAddress", Wish.model_validate(wish)))
 
     @workflow.signal(name="applyHold")
     def apply_hold(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("applyHold", Wish.model_validate(wish)))
+        self._arrivals.note(("applyHold", Wish.model_validate(wish)))
 
     @workflow.signal(name="releaseHold")
     def release_hold(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("releaseHold", Wish.model_validate(wish)))
+        self._arrivals.note(("releaseHold", Wish.model_validate(wish)))
 
     @workflow.signal(name="completeStep")
     def complete_step(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("completeStep", Wish.model_validate(wish)))
+        self._arrivals.note(("completeStep", Wish.model_validate(wish)))
 
     @workflow.signal(name="resolveException")
     def resolve_exception(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("resolveException", Wish.model_validate(wish)))
+        self._arrivals.note(("resolveException", Wish.model_validate(wish)))
 
     @workflow.signal(name="knock")
     def knock(self, *extra: Any) -> None:
-        self._arrivals.append(None)
+        self._arrivals.note(None)
 
     @workflow.signal(dynamic=True)
     def other(self, name: str, args: Sequence[RawValue]) -> None:
         """A name with the suffix `Signal` means the plain one; any other gets a receipt that says no."""
         plain = name.removesuffix("Signal")
         if plain == "startFulfillment":
-            self.start(_decoded(args))
+            self.start(decoded(args))
         elif plain == "knock":
             self.knock()
         elif plain in FULFILLMENT_WISHES:
-            self._arrivals.append((plain, Wish.model_validate(_decoded(args))))
+            self._arrivals.note((plain, Wish.model_validate(decoded(args))))
         else:
-            self._arrivals.append(("unknown", Wish()))
+            self._arrivals.note(("unknown", Wish()))
 
     @workflow.query(name="getFulfillmentStatus")
     def status(self) -> FulfillmentStatusView:
@@ -333,13 +315,3 @@ _REQUEST: TypeAdapter[StartFulfillment | None] = TypeAdapter(contract.StartSigna
 def _place(seen: Snapshot) -> tuple[str | None, bool, bool]:
     """Where the parcel is, as far as a waiting step needs to know."""
     return seen.step_key, seen.is_open, seen.is_stopped
-
-
-def _decoded(args: Sequence[RawValue]) -> Any:
-    """What came with a signal that has no handler of its own; something no wish can be made of stays so."""
-    if not args:
-        return None
-    try:
-        return workflow.payload_converter().from_payload(args[0].payload)
-    except Exception:  # whatever the sender made of it, the workflow goes on
-        return b""

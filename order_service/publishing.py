@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 from contracts import fulfillment, order
 from contracts.chassis.event_store import Change, Recorded
-from contracts.chassis.kafka.buckets import bucket_of
 from contracts.chassis.outbox import OutboxRecord
-from contracts.envelope import Event, to_record
+from contracts.chassis.publishing import Publication
 from contracts.order import OrderEventData
 from contracts.values import Line
 from order_service.events import OrderEvent
 from order_service.order import Order, evolve
 from order_service.order.state import STEPS_TOTAL
+
+PUBLICATION = Publication(order.TOPIC, order.SOURCE, order.EVENT_TYPE_PREFIX)
 
 
 def records(change: Change[Order, OrderEvent]) -> Iterator[OutboxRecord]:
@@ -19,30 +20,7 @@ def records(change: Change[Order, OrderEvent]) -> Iterator[OutboxRecord]:
     state = change.before
     for recorded in change.recorded:
         state = evolve(state, recorded.fact)
-        yield _record(recorded, state)
-
-
-def _record(recorded: Recorded[OrderEvent], state: Order) -> OutboxRecord:
-    event = Event(
-        id=recorded.event_id,
-        type=order.event_type(type(recorded.fact).__name__),
-        source=order.SOURCE,
-        subject=recorded.stream,
-        time=recorded.recorded_at,
-        sequence=recorded.version,
-        correlation_id=state.order_id,
-        causation_id=recorded.causation_id,
-        traceparent=recorded.traceparent,
-        data=_data(recorded, state).model_dump(mode="json", exclude_none=True),
-    )
-    message = to_record(event)
-    return OutboxRecord(
-        bucket=bucket_of(state.order_id),
-        key=state.order_id,
-        topic=order.TOPIC,
-        headers={name: value.decode() for name, value in message.headers.items()},
-        body=message.value,
-    )
+        yield PUBLICATION.record(recorded, state.order_id, _data(recorded, state))
 
 
 def _data(recorded: Recorded[OrderEvent], state: Order) -> OrderEventData:

@@ -1,9 +1,5 @@
 """The door of the order service: parse, ask, answer. Needs PostgreSQL and nothing else."""
 
-import base64
-import binascii
-import json
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -13,11 +9,10 @@ from pydantic import Field
 
 from contracts import fulfillment
 from contracts import order as contract
-from contracts.chassis import receipts
 from contracts.chassis.errors import Invalid, NotFound
 from contracts.chassis.postgres import Database, Row
 from contracts.chassis.receipts import request_hash
-from contracts.chassis.requests import Caller, answered, caller
+from contracts.chassis.requests import Caller, after, answered, as_of, caller, cursor_of
 from contracts.envelope import Wish, WishName
 from contracts.order import CancelOrder, PlaceOrder, Request, RequestAddress, UpdateOrder
 from contracts.values import WarehouseMode
@@ -79,7 +74,7 @@ class Page(Request):
 @router.get("/orders")
 async def list_orders(door: ThroughDoor, page: Annotated[Page, Query()]) -> dict[str, Any]:
     """Orders, newest first. `next` is the cursor of the following page, absent on the last one."""
-    after_at, after_id = _after(page.cursor)
+    after_at, after_id = after(page.cursor, contract.order_id_of)
     rows = await door.database.fetch(
         projection.PAGE,
         status=page.status,
@@ -89,8 +84,9 @@ async def list_orders(door: ThroughDoor, page: Annotated[Page, Query()]) -> dict
         after_id=after_id,
         limit=page.limit + 1,
     )
+    last = rows[page.limit - 1] if len(rows) > page.limit else None
     shown = {"orders": [_summary(row) for row in rows[: page.limit]]}
-    return {**shown, "next": _cursor(rows[page.limit - 1])} if len(rows) > page.limit else shown
+    return {**shown, "next": cursor_of(last["placed_at"], last["order_id"])} if last else shown
 
 
 @router.get("/orders/fulfillment/{fulfillment_workflow_id}/status")
@@ -145,7 +141,7 @@ async def order_progress(door: ThroughDoor, response: Response, workflow_id: str
         "fulfillment": {key: row["fulfillment"][key] for key in _PROGRESS if key in row["fulfillment"]}
         if row["fulfillment"]
         else None,
-        **_as_of(row["updated_at"]),
+        **as_of(row["updated_at"]),
     }
 
 
@@ -175,22 +171,6 @@ async def pause_fulfillment(door: ThroughDoor, caller: ByCaller, workflow_id: st
 async def resume_fulfillment(door: ThroughDoor, caller: ByCaller, workflow_id: str) -> JSONResponse:
     """The parcel goes on with the very step it stopped before."""
     return await _wish(door, caller, _order_id(workflow_id), "resumeOrderFulfillment")
-
-
-@router.get("/commands/{command_id:path}")
-async def command(door: ThroughDoor, command_id: str) -> dict[str, Any]:
-    """What became of a wish."""
-    row = await door.database.fetch_one(receipts.FIND, command_id=command_id)
-    if row is None:
-        raise NotFound("no such command here; the fulfillment service may know it")
-    times = {"receivedAt": "received_at", "answeredAt": "answered_at", "effectiveAt": "effective_at"}
-    return {
-        **receipts.receipt_of(row).model_dump(mode="json", exclude_none=True),
-        "name": row["name"],
-        "actor": row["actor"],
-        "stream": row["stream"],
-        **{name: row[column] for name, column in times.items() if row[column]},
-    }
 
 
 @router.get("/stock")
@@ -294,10 +274,6 @@ def _named(row: Row) -> dict[str, Any]:
     return {"orderId": row["order_id"], "workflowId": contract.workflow_id(row["order_id"])}
 
 
-def _as_of(moment: datetime, source: str = "projection") -> dict[str, Any]:
-    return {"asOf": moment, "source": source}
-
-
 def _summary(row: Row) -> dict[str, Any]:
     return {
         **_named(row),
@@ -320,7 +296,7 @@ def _status(row: Row, response: Response) -> dict[str, Any]:
         "currentStep": row["step"],
         **row["document"],
         "fulfillment": _fulfillment(row) if row["fulfillment"] else _not_heard_of(row),
-        **_as_of(row["updated_at"]),
+        **as_of(row["updated_at"]),
     }
 
 
@@ -335,7 +311,7 @@ def _not_heard_of(row: Row) -> dict[str, Any] | None:
         "status": "WAITING",
         "stage": "WAITING",
         "percent": 0,
-        **_as_of(row["updated_at"]),
+        **as_of(row["updated_at"]),
     }
 
 
@@ -344,25 +320,9 @@ def _fulfillment(row: Row) -> dict[str, Any]:
         return {
             **row["fulfillment"],
             "version": row["fulfillment_sequence"],
-            **_as_of(row["fulfillment_at"], "kafka"),
+            **as_of(row["fulfillment_at"], "kafka"),
         }
     shown = _not_heard_of(row)
     if shown is None:
         raise NotFound("the order has no fulfillment yet; its status tells how far it is")
     return shown
-
-
-def _cursor(row: Row) -> str:
-    return base64.urlsafe_b64encode(
-        json.dumps([row["placed_at"].isoformat(), row["order_id"]]).encode()
-    ).decode()
-
-
-def _after(cursor: str | None) -> tuple[datetime | None, str | None]:
-    if cursor is None:
-        return None, None
-    try:
-        at, order_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        return datetime.fromisoformat(at), contract.order_id_of(order_id)
-    except (ValueError, TypeError, AttributeError, binascii.Error) as error:
-        raise Invalid("cursor must be the `next` of a page of ours") from error

@@ -1,6 +1,5 @@
 """The life of one order, from the stock on the shelf to the money in the till."""
 
-from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,7 +10,7 @@ from temporalio.common import RawValue
 
 from contracts import fulfillment
 from contracts import order as contract
-from contracts.chassis.temporal import Policy, start_outside, stored
+from contracts.chassis.temporal import Arrivals, Policy, decoded, start_outside, stored
 from contracts.envelope import CommandOutcome, Wish
 from contracts.order import FulfillmentCompleted, OrderProgressView, OrderStatusView
 from contracts.values import Outcome
@@ -33,8 +32,7 @@ class OrderWorkflow(contract.OrderApi):
     def __init__(self, order_id: str) -> None:
         self._order_id = order_id
         self._order = Snapshot()
-        self._arrivals: deque[Arrival] = deque()
-        self._bare_wishes = 0
+        self._arrivals: Arrivals[Arrival] = Arrivals()
         self._sent: set[str] = set()
 
     @workflow.run
@@ -52,7 +50,7 @@ class OrderWorkflow(contract.OrderApi):
 
     async def _hold_stock(self) -> None:
         """All lines are held, or none. Also the first look: a stream that ended falls through all steps."""
-        self._arrivals = deque(arrival for arrival in self._arrivals if arrival is not None)
+        self._arrivals.forget(None)
         self._see(await stored(OrderActivities.hold_stock, self._order_id))
 
     async def _authorize(self) -> None:
@@ -80,7 +78,7 @@ class OrderWorkflow(contract.OrderApi):
         """The fulfillment has ended, compensation included; meanwhile wishes for the parcel pass on."""
         patience = SAFETY_NET
         while await self._comes(Step.AWAIT_OUTCOME):
-            if await self._passes_on() or await self._something_arrives(within=patience):
+            if await self._passes_on() or await self._arrivals.come(within=patience):
                 continue
             patience = min(patience * 6, SAFETY_NET_LONGEST)
             self._sent.clear()
@@ -95,14 +93,14 @@ class OrderWorkflow(contract.OrderApi):
                 start_outside(OrderActivities.capture, self._order_id, policy=Policy.PROVIDER)
             )
             if self._order.step is Step.CAPTURE:
-                await self._something_arrives(within=ASK_AGAIN)
+                await self._arrivals.come(within=ASK_AGAIN)
 
     async def _undo(self) -> None:
         """The parcel did not leave: void, release, and only then say how the order ended."""
         while await self._comes(Step.UNDO):
             await self._outside(start_outside(OrderActivities.undo, self._order_id, policy=Policy.PROVIDER))
             if self._order.step is Step.UNDO:
-                await self._something_arrives(within=ASK_AGAIN)
+                await self._arrivals.come(within=ASK_AGAIN)
 
     async def _end(self) -> Outcome:
         """Whoever wished something in the last moment has a receipt too."""
@@ -121,28 +119,18 @@ class OrderWorkflow(contract.OrderApi):
 
     async def _outside(self, call: workflow.ActivityHandle[Snapshot]) -> None:
         """The call has finished and is seen; what arrives meanwhile is recorded at once."""
-        while not call.done():
-            await workflow.wait_condition(lambda: call.done() or bool(self._arrivals))
-            await self._serve()
-        self._see(await call)
-
-    async def _something_arrives(self, *, within: timedelta) -> bool:
-        try:
-            await workflow.wait_condition(lambda: bool(self._arrivals), timeout=within)
-        except TimeoutError:
-            return False
-        return True
+        self._see(await self._arrivals.beside(call, self._serve))
 
     async def _serve(self) -> None:
         """Everything that arrived is recorded, in the order it came."""
         while self._arrivals:
-            match self._arrivals.popleft():
+            match self._arrivals.next():
                 case FulfillmentCompleted() as news:
                     self._see(await stored(OrderActivities.record_outcome, self._order_id, news))
                 case CommandOutcome() as news:
                     self._see(await stored(OrderActivities.record_answer, self._order_id, news))
                 case (str() as name, Wish() as wish):
-                    command_id = self._command_id(wish)
+                    command_id = self._arrivals.command_id(wish)
                     self._see(await stored(OrderActivities.submit, self._order_id, name, wish, command_id))
                 case None:
                     self._see(await stored(OrderActivities.load, self._order_id))
@@ -170,50 +158,43 @@ class OrderWorkflow(contract.OrderApi):
             self._order = seen
             workflow.set_current_details(f"{seen.status}: next {seen.step}")
 
-    def _command_id(self, wish: Wish) -> str:
-        """A bare signal has no command id of its own; this one is the same in every replay."""
-        if wish.command_id:
-            return wish.command_id
-        self._bare_wishes += 1
-        return f"{workflow.info().run_id}/{self._bare_wishes}"
-
     # Signals only note what arrived; they never decide and never raise. Because of `*extra` the SDK leaves
     # the payloads as plain JSON, so none is dropped for its shape: what it means is found out here.
 
     @workflow.signal(name="cancelOrder")
     def cancel(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("cancelOrder", Wish.model_validate(wish)))
+        self._arrivals.note(("cancelOrder", Wish.model_validate(wish)))
 
     @workflow.signal(name="updateOrder")
     def update(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("updateOrder", Wish.model_validate(wish)))
+        self._arrivals.note(("updateOrder", Wish.model_validate(wish)))
 
     @workflow.signal(name="pauseOrderFulfillment")
     def pause(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("pauseOrderFulfillment", Wish.model_validate(wish)))
+        self._arrivals.note(("pauseOrderFulfillment", Wish.model_validate(wish)))
 
     @workflow.signal(name="resumeOrderFulfillment")
     def resume(self, wish: Wish | None = None, *extra: Any) -> None:
-        self._arrivals.append(("resumeOrderFulfillment", Wish.model_validate(wish)))
+        self._arrivals.note(("resumeOrderFulfillment", Wish.model_validate(wish)))
 
     @workflow.signal(name="fulfillmentCompleted")
     def fulfillment_completed(self, news: contract.CompletionSignal = None, *extra: Any) -> None:
-        self._arrivals.append(_COMPLETION.validate_python(news))
+        self._arrivals.note(_COMPLETION.validate_python(news))
 
     @workflow.signal(name="commandOutcome")
     def command_outcome(self, news: contract.AnswerSignal = None, *extra: Any) -> None:
-        self._arrivals.append(_ANSWER.validate_python(news))
+        self._arrivals.note(_ANSWER.validate_python(news))
 
     @workflow.signal(name="knock")
     def knock(self, *extra: Any) -> None:
-        self._arrivals.append(None)
+        self._arrivals.note(None)
 
     @workflow.signal(dynamic=True)
     def other(self, name: str, args: Sequence[RawValue]) -> None:
         """A name with the suffix `Signal` means the plain one; any other gets a receipt that says no."""
         plain = name.removesuffix("Signal")
-        wish = _decoded(args) if plain in ORDER_WISHES else Wish()
-        self._arrivals.append((plain if plain in ORDER_WISHES else name[:60], wish))
+        wish = Wish.model_validate(decoded(args)) if plain in ORDER_WISHES else Wish()
+        self._arrivals.note((plain if plain in ORDER_WISHES else name[:60], wish))
 
     @workflow.query(name="getOrderStatus")
     def status(self) -> OrderStatusView:
@@ -249,12 +230,3 @@ _ANSWER: TypeAdapter[CommandOutcome | None] = TypeAdapter(contract.AnswerSignal)
 
 Arrival = FulfillmentCompleted | CommandOutcome | tuple[str, Wish] | None
 """What a signal brought; None is a knock: read the stream again."""
-
-
-def _decoded(args: Sequence[RawValue]) -> Wish:
-    if not args:
-        return Wish()
-    try:
-        return workflow.payload_converter().from_payload(args[0].payload, Wish)
-    except Exception:  # whatever the sender made of it, the workflow goes on
-        return Wish.model_validate(b"")

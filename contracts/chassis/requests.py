@@ -1,7 +1,11 @@
 """What every wish over REST brings in its headers, and how its receipt is answered."""
 
+import base64
+import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Header, Request
@@ -76,3 +80,24 @@ def answered(
         headers["Location"] = f"/commands/{receipt.command_id}"
     body = {**about, **receipt.model_dump(mode="json", exclude_none=True)}
     return JSONResponse(body, status_code=202 if waits else 200, headers=headers)
+
+
+def cursor_of(moment: datetime, name: str) -> str:
+    """Where a page ended, for the next one to go on."""
+    return base64.urlsafe_b64encode(json.dumps([moment.isoformat(), name]).encode()).decode()
+
+
+def after(cursor: str | None, id_of: Callable[[str], str]) -> tuple[datetime | None, str | None]:
+    """What a cursor of ours says. Raises Invalid for anything else; `id_of` knows which ids there can be."""
+    if cursor is None:
+        return None, None
+    try:
+        moment, name = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        return datetime.fromisoformat(moment), id_of(name)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Invalid("cursor must be the `next` of a page of ours") from error
+
+
+def as_of(moment: datetime, source: str = "projection") -> dict[str, Any]:
+    """How fresh an answer is, and where it comes from."""
+    return {"asOf": moment, "source": source}

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from contracts.chassis import problems
+from contracts.chassis import operations, problems
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.postgres import Database
 from contracts.chassis.telemetry import rest_telemetry
@@ -23,6 +23,7 @@ def application(settings: OrderApiSettings) -> FastAPI:
         telemetry=rest_telemetry(),
     )
     app.include_router(router)
+    app.include_router(operations.router)
     problems.install(app, settings)
     return app
 

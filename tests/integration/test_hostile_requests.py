@@ -20,8 +20,10 @@ from contracts.chassis.settings import HealthSettings
 from contracts.fulfillment import StartFulfillment
 from contracts.order import workflow_id
 from contracts.values import Address, Code, Line
+from fulfillment_service.bootstrap import api as fulfillments_api
 from fulfillment_service.intake import Intake
 from fulfillment_service.settings import FulfillmentPostgresSettings
+from order_service.bootstrap import api as orders_api
 from order_service.settings import OrderPostgresSettings
 from tests.integration.hostile import (
     ADDRESS,
@@ -80,11 +82,9 @@ async def house(orders_url: str, fulfillments_url: str) -> AsyncGenerator[House]
     parcel_settings = fulfillments.Settings(postgres=FulfillmentPostgresSettings(url=fulfillments_url))
     async with AsyncExitStack() as stack:
         roles: dict[Service, Role] = {
-            "orders": await stack.enter_async_context(
-                orders.role_of("api").open_role(order_settings, health)
-            ),
+            "orders": await stack.enter_async_context(orders_api.open_role(order_settings, health)),
             "fulfillments": await stack.enter_async_context(
-                fulfillments.role_of("api").open_role(parcel_settings, health)
+                fulfillments_api.open_role(parcel_settings, health)
             ),
         }
         apps: dict[Service, FastAPI] = {name: cast("FastAPI", role.door) for name, role in roles.items()}

@@ -2,32 +2,34 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass, field
 
 from contracts.chassis.errors import Unavailable
 from contracts.chassis.kafka.connection import ensure_topics
 from contracts.chassis.settings import (
+    ApiSettings,
     HealthSettings,
     KafkaSettings,
+    LogSettings,
     PostgresSettings,
     RelaySettings,
+    TelemetrySettings,
     TemporalSettings,
 )
 
 
-class Blocks(Protocol):
-    """The settings that every service has."""
+@dataclass(frozen=True)
+class ServiceSettings:
+    """The blocks that every service has, read from the environment unless given."""
 
-    @property
-    def postgres(self) -> PostgresSettings: ...
-    @property
-    def kafka(self) -> KafkaSettings: ...
-    @property
-    def temporal(self) -> TemporalSettings: ...
-    @property
-    def relay(self) -> RelaySettings: ...
-    @property
-    def health(self) -> HealthSettings: ...
+    postgres: PostgresSettings = field(default_factory=PostgresSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    temporal: TemporalSettings = field(default_factory=TemporalSettings)
+    relay: RelaySettings = field(default_factory=RelaySettings)
+    health: HealthSettings = field(default_factory=HealthSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    logs: LogSettings = field(default_factory=LogSettings)
 
 
 async def topics_exist(topics: Sequence[str], settings: KafkaSettings) -> None:

@@ -9,14 +9,14 @@ from contracts.chassis.inbox import Effect, Inbox
 from contracts.chassis.kafka.consumer import Consumer
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.postgres import Database
-from contracts.chassis.roles import Blocks, topics_exist
+from contracts.chassis.roles import ServiceSettings, topics_exist
 
 LAG = Gauge("tandem_consumer_lag_records", "Records of our partitions that are not handled yet")
 
 
 @asynccontextmanager
 async def consume(
-    name: str, topics: Sequence[str], effect: Effect, settings: Blocks, health: Health
+    name: str, topics: Sequence[str], effect: Effect, settings: ServiceSettings, health: Health
 ) -> AsyncGenerator[Role]:
     """Each event of the topics has its effect once, in the order of its stream."""
     async with Database(settings.postgres, name) as database:

@@ -1,6 +1,7 @@
 """Temporal as both services use it: encrypted, traced, one table of policies, one translation of errors."""
 
 from contracts.chassis.temporal.activities import Policy, start_outside, stored
+from contracts.chassis.temporal.arrivals import Arrivals, decoded
 from contracts.chassis.temporal.codec import BARE_PAYLOADS, KeyRing, PayloadCodec, codec_server
 from contracts.chassis.temporal.delivery import Delivery, Target
 from contracts.chassis.temporal.translation import refusal
@@ -8,6 +9,7 @@ from contracts.chassis.temporal.wiring import connect, key_ring, plugin, worker
 
 __all__ = [
     "BARE_PAYLOADS",
+    "Arrivals",
     "Delivery",
     "KeyRing",
     "PayloadCodec",
@@ -15,6 +17,7 @@ __all__ = [
     "Target",
     "codec_server",
     "connect",
+    "decoded",
     "key_ring",
     "plugin",
     "refusal",

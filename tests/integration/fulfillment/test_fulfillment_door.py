@@ -7,9 +7,10 @@ from uuid import uuid4
 import pytest
 
 from contracts import order
+from contracts.chassis.roles.relay import knock_open
 from contracts.envelope import Event
 from fulfillment_service import consumer
-from fulfillment_service.bootstrap.relay import knock_open
+from fulfillment_service.bootstrap.relay import HOME
 from tests.integration.fulfillment.house import House, Parcel, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -162,7 +163,7 @@ async def test_only_open_fulfillments_are_knocked_when_their_workflow_was_ended(
     await ended.ended()
     names = [f"fulfillment-{each.fulfillment_id}" for each in (ended, running)]
     await running.handle.terminate("from outside")
-    assert await knock_open(house.database, names) == 1
+    assert await knock_open(HOME, house.database, names) == 1
 
     async def runs_again() -> bool:
         status = (await running.handle.describe()).status
