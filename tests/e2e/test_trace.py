@@ -5,7 +5,7 @@ from tests.e2e.traces import roots, whole_trace_of
 
 
 def test_one_order_is_one_trace(shop: Shop, operator: Operator, engineer: Engineer):
-    """From the REST call over relays, workflows and Kafka to both consumers: one id, one root, no loose span."""
+    """From the REST call to both consumers: one id, one root, and no span that hangs on nothing."""
     order = shop.place()
     shop.sees_end(order)
     shop.sees_parcel(order, status="SHIPPED")
