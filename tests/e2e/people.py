@@ -79,6 +79,17 @@ class Shop:
 
         return eventually(lambda: self.status(order_id), has, within_seconds=within_seconds)["fulfillment"]
 
+    def insists(self, key: str, scenario: str = "happy", speed: str = "instant") -> str:
+        """The id of the order that this key stands for; asked again until somebody answers."""
+
+        def ask() -> str | None:
+            try:
+                return self.place(scenario, speed, key)
+            except (httpx.TransportError, AssertionError):
+                return None
+
+        return eventually(ask, lambda order_id: order_id is not None, within_seconds=40) or ""
+
     def pause(self, order_id: str) -> httpx.Response:
         return self.http.post(f"/orders/{order_id}/fulfillment/pause")
 
@@ -125,6 +136,17 @@ class Operator:
             within_seconds=within_seconds,
         )
 
+    def works(self, order_id: str, *step_keys: str) -> None:
+        """Each of these steps has begun and been completed, one after the other."""
+        for step_key in step_keys:
+            self.comes_to(order_id, step_key)
+            answer = self.completes(order_id, step_key)
+            assert answer.status_code == 200, answer.text
+
+    def comes_to(self, order_id: str, step_key: str) -> Json:
+        """The parcel once this step waits for the operator; the hand-over begins only with the carrier."""
+        return self.sees(order_id, currentStep=step_key, stepOpen=step_key != "hand-over")
+
     def completes(self, order_id: str, step_key: str) -> httpx.Response:
         return self.http.post(f"/fulfillments/{order_id}/steps/{step_key}/complete")
 
@@ -141,6 +163,14 @@ class Operator:
         return self.http.post(f"/fulfillments/{order_id}/cancel", json={"reason": "damaged"})
 
 
+_AN_ORDER = "ORD-1234567890123-ABCDEFGHI"
+
+
+def applied(rows: list[Json]) -> list[str]:
+    """The operations of a ledger's rows that had an effect."""
+    return [row["operation"] for row in rows if row["effect"] == "applied"]
+
+
 class Engineer:
     """Looks behind the doors: ledgers, event tables, spans."""
 
@@ -148,16 +178,27 @@ class Engineer:
         self.stack = stack
         self._sandbox = httpx.Client(base_url=stack.sandbox_url, timeout=15)
 
-    def ledger(self, provider: str, order_id: str) -> list[Json]:
-        """What the payment or carrier sandbox truly did for the order, oldest first."""
+    def books(self, provider: str) -> dict[str, list[Json]]:
+        """What the payment or carrier sandbox truly did, by order, oldest first."""
         rows: list[Json] = self._sandbox.get(f"/ledgers/{provider}").json()
-        return [
-            row for row in rows if str(row.get("orderRef") or row.get("parcelRef") or "").startswith(order_id)
-        ]
+        found: dict[str, list[Json]] = {}
+        for row in rows:
+            reference = str(row.get("orderRef") or row.get("parcelRef") or "")
+            found.setdefault(reference[: len(_AN_ORDER)], []).append(row)
+        return found
+
+    def ledger(self, provider: str, order_id: str) -> list[Json]:
+        """What the sandbox truly did for the order, oldest first."""
+        return self.books(provider).get(order_id, [])
 
     def effects(self, provider: str, order_id: str) -> list[str]:
         """The operations that had an effect, oldest first, such as `authorize`, `capture`."""
-        return [row["operation"] for row in self.ledger(provider, order_id) if row["effect"] == "applied"]
+        return applied(self.ledger(provider, order_id))
+
+    def stock_states(self, order_id: str) -> set[str]:
+        """Where the stock ledger has the order's lines: HELD, CONFIRMED, RELEASED or SHIPPED."""
+        rows = self.rows("orders", "select state from stock_ledger where order_id = %s", order_id)
+        return {row["state"] for row in rows}
 
     def rows(self, database: str, query: str, *parameters: Any) -> list[Json]:
         with (

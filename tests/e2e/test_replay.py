@@ -18,7 +18,7 @@ from order_service.workflow import OrderWorkflow
 from tests.e2e.people import Operator, Shop
 
 
-def _settings(stack: Stack, *, sandbox: bool) -> TemporalSettings:
+def temporal_settings(stack: Stack, *, sandbox: bool) -> TemporalSettings:
     rings = stack.state.key_rings()
     return TemporalSettings.model_validate(
         {
@@ -49,14 +49,14 @@ def _is_cancelled_early(shop: Shop, _: Operator) -> str:
 
 def _is_cancelled_while_picking(shop: Shop, operator: Operator) -> str:
     order = shop.place("manual")
-    operator.sees(order, currentStep="pick:1")
+    operator.comes_to(order, "pick:1")
     shop.cancel(order)
     return order
 
 
 def _fails_in_the_warehouse(shop: Shop, operator: Operator) -> str:
     order = shop.place("manual")
-    operator.sees(order, currentStep="pick:1")
+    operator.comes_to(order, "pick:1")
     operator.fails(order, "pick:1")
     return order
 
@@ -104,7 +104,7 @@ async def test_every_ending_replays(
     for profile, workflow_id in histories:
         history = await _history(stack, profile, workflow_id)
         for sandbox in (False, True):
-            settings = _settings(stack, sandbox=sandbox)
+            settings = temporal_settings(stack, sandbox=sandbox)
             plugin = temporal.plugin(temporal.key_ring(profile, settings), profile, settings)
             replayer = Replayer(workflows=[OrderWorkflow, FulfillmentWorkflow], plugins=[plugin])
             await replayer.replay_workflow(history)

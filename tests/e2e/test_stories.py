@@ -60,17 +60,13 @@ def test_a_pause_before_the_parcel_exists_is_kept_for_it(shop: Shop, operator: O
 def test_resume_returns_to_the_step_it_left(shop: Shop, operator: Operator):
     """Paused while packing, resumed while packing: nothing is picked twice."""
     order = shop.place("manual")
-    for step in ("pick:1", "pick:2", "pick:3", "quality"):
-        operator.sees(order, currentStep=step)
-        assert operator.completes(order, step).status_code == 200
-    operator.sees(order, currentStep="pack")
+    operator.works(order, "pick:1", "pick:2", "pick:3", "quality")
+    operator.comes_to(order, "pack")
     assert operator.pause(order).status_code == 200
     assert operator.sees(order, status="PAUSED")["pausedFrom"] == "PACKING"
     assert operator.resume(order).status_code == 200
     operator.sees(order, status="PACKING", currentStep="pack")
-    assert operator.completes(order, "pack").status_code == 200
-    operator.sees(order, currentStep="hand-over")
-    assert operator.completes(order, "hand-over").status_code == 200
+    operator.works(order, "pack", "hand-over")
     assert shop.sees_end(order)["status"] == "SHIPPED"
 
 
@@ -81,10 +77,8 @@ def test_a_cancel_settles_money_and_stock_at_every_stage(
     """Cancelled before, while and after picking and after the label: voided, released, label voided."""
     steps = ("pick:1", "pick:2", "pick:3", "quality", "pack", "hand-over")
     order = shop.place("manual")
-    for step in steps[:steps_done]:
-        operator.sees(order, currentStep=step)
-        operator.completes(order, step)
-    operator.sees(order, currentStep=steps[steps_done])
+    operator.works(order, *steps[:steps_done])
+    operator.comes_to(order, steps[steps_done])
     answer = shop.cancel(order)
     assert answer.status_code in (200, 202)
     assert shop.sees_end(order)["status"] == "CANCELLED"
@@ -111,8 +105,7 @@ def test_a_parcel_that_is_cancelled_in_the_warehouse_settles_the_order(
 ):
     """The fulfillment cancels on its own; the order voids and releases without being asked."""
     order = shop.place("manual")
-    operator.sees(order, currentStep="pick:1")
-    operator.completes(order, "pick:1")
+    operator.works(order, "pick:1")
     assert operator.cancel(order).status_code == 200
     assert shop.sees_end(order)["status"] == "CANCELLED"
     assert engineer.effects("payments", order) == ["authorize", "void"]
@@ -123,10 +116,8 @@ def test_a_parcel_that_fails_in_the_warehouse_settles_the_order(
 ):
     """A failed quality check ends fulfillment and order as FAILED, with nothing left behind."""
     order = shop.place("manual")
-    for step in ("pick:1", "pick:2", "pick:3"):
-        operator.sees(order, currentStep=step)
-        operator.completes(order, step)
-    operator.sees(order, currentStep="quality")
+    operator.works(order, "pick:1", "pick:2", "pick:3")
+    operator.comes_to(order, "quality")
     assert operator.fails(order, "quality").status_code == 200
     seen = shop.sees_end(order)
     assert seen["status"] == "FAILED"
@@ -138,14 +129,12 @@ def test_an_address_change_before_the_hand_over_reaches_the_label(
 ):
     """With a label already booked the old one is voided, and the parcel leaves under the new address."""
     order = shop.place("manual")
-    for step in ("pick:1", "pick:2", "pick:3", "quality", "pack"):
-        operator.sees(order, currentStep=step)
-        operator.completes(order, step)
+    operator.works(order, "pick:1", "pick:2", "pick:3", "quality", "pack")
     operator.sees(order, currentStep="hand-over")
     answer = shop.readdress(order, zip_code="54321")
     assert answer.status_code == 202
     operator.sees(order, addressVersion=2, currentStep="hand-over")
-    operator.completes(order, "hand-over")
+    operator.works(order, "hand-over")
     assert shop.sees_end(order)["status"] == "SHIPPED"
     labels = [row for row in engineer.ledger("carrier", order) if row["operation"] == "label"]
     assert [row["zipCode"] for row in labels] == ["12345", "54321"]
