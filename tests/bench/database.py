@@ -3,12 +3,14 @@
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 import psycopg
 
 from deploy.local.stack import Stack
 
 _LOOK_SECONDS = 0.2
+_DATABASES = ("orders", "fulfillments")
 _BODY = "x" * 400
 """As long as a fact of ours with its metadata."""
 
@@ -50,12 +52,45 @@ def _closed(connection: psycopg.Connection) -> int:
 def wait_until_published(stack: Stack, *, within_seconds: float = 30) -> None:
     """Both outboxes are empty. Raises TimeoutError."""
     deadline = time.monotonic() + within_seconds
-    for database in ("orders", "fulfillments"):
+    for database in _DATABASES:
         with psycopg.connect(stack.postgres_url(database), autocommit=True) as connection:
             while connection.execute("select 1 from outbox where published_at is null limit 1").fetchone():
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"the outbox of {database} was not empty within {within_seconds:g} s")
                 time.sleep(_LOOK_SECONDS)
+
+
+def wait_until_heard(stack: Stack, order_ids: Sequence[str], *, within_seconds: float = 60) -> None:
+    """Each service has applied all that the other one published of these orders. Raises TimeoutError."""
+    deadline = time.monotonic() + within_seconds
+    while (missing := len(_written(stack, order_ids)) - len(heard_after(stack, order_ids))) > 0:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{missing} events were not applied within {within_seconds:g} s")
+        time.sleep(_LOOK_SECONDS)
+
+
+def heard_after(stack: Stack, order_ids: Sequence[str]) -> list[float]:
+    """Milliseconds from each outbox row's writing to its effect in the other service's view."""
+    written = _written(stack, order_ids)
+    found: list[float] = []
+    for database in _DATABASES:
+        with psycopg.connect(stack.postgres_url(database)) as connection:
+            rows: list[tuple[UUID, datetime]] = connection.execute(
+                "select event_id, applied_at from inbox where event_id = any(%s)", (list(written),)
+            ).fetchall()
+        found += [1000 * (at - written[event_id]).total_seconds() for event_id, at in rows]
+    return found
+
+
+def _written(stack: Stack, order_ids: Sequence[str]) -> dict[UUID, datetime]:
+    written: dict[UUID, datetime] = {}
+    for database in _DATABASES:
+        with psycopg.connect(stack.postgres_url(database)) as connection:
+            rows: list[tuple[str, datetime]] = connection.execute(
+                "select headers ->> 'ce_id', created_at from outbox where key = any(%s)", (list(order_ids),)
+            ).fetchall()
+        written |= {UUID(event_id): at for event_id, at in rows}
+    return written
 
 
 def moments(stack: Stack, fact: str, order_ids: Sequence[str]) -> dict[str, float]:
@@ -72,7 +107,7 @@ def moments(stack: Stack, fact: str, order_ids: Sequence[str]) -> dict[str, floa
 def lags(stack: Stack, order_ids: Sequence[str]) -> list[float]:
     """Milliseconds from each outbox row's writing, just before its commit, to Kafka's acknowledgement."""
     found: list[float] = []
-    for database in ("orders", "fulfillments"):
+    for database in _DATABASES:
         with psycopg.connect(stack.postgres_url(database)) as connection:
             rows = connection.execute(
                 """

@@ -54,7 +54,7 @@ def measure(*, orders: int = 9, say: Callable[[str], None] = lambda _: None) -> 
             say(f"lone orders: {', '.join(f'{each:.0f}' for each in lone)} ms")
             described = state.described()
             pids = {each: process["pid"] for each, process in described["processes"].items()}
-            held = memory({**pids, "supervisor": described["pid"]} if "supervisor" not in pids else pids)
+            held = memory(pids, {"supervisor": described["pid"]})
             pairs = histories.read(described["env"]["TEMPORAL_ADDRESS"], order_ids[_WARM_UP:])
             return House((first, second), lone[_WARM_UP:], posts[_WARM_UP:], pairs, held)
         finally:

@@ -13,6 +13,7 @@ from tests.bench.usage import Memory, Spent, memory, processor_seconds
 
 SETTINGS = {"TANDEM_TELEMETRY_EXPORTER": "file"}
 """As `tandem up` runs the services."""
+_SETTLE_SECONDS = 1.0
 _QUIET_SECONDS = 5.0
 _HISTORIES = 30
 _SLOWEST_ORDERS_PER_SECOND = 1.0
@@ -37,9 +38,11 @@ class Round:
     bare_transactions: Sequence[float]
     until_shipped: Sequence[float]
     until_published: Sequence[float]
+    until_heard: Sequence[float]
+    """From the commit until the other service shows it."""
     pairs: Sequence[Pair]
     processor_ms_per_order: dict[str, float]
-    """Until the last order was closed, by process."""
+    """Until both services had heard all of it, by process."""
     memory: Memory
     idle: Idle | None
 
@@ -61,13 +64,15 @@ def measure(
         place(url, warm_up, clients)
         database.wait_until_closed(stack, warm_up, within_seconds=60)
         database.wait_until_published(stack)
+        time.sleep(_SETTLE_SECONDS)
         before = processor_seconds(_pids(stack))
         placed = place(url, orders, clients)
         patience = 30 + orders / _SLOWEST_ORDERS_PER_SECOND
         database.wait_until_closed(stack, warm_up + orders, within_seconds=patience)
-        spent = Spent.between(before, processor_seconds(_pids(stack)))
-        database.wait_until_published(stack)
         order_ids = [each.order_id for each in placed]
+        database.wait_until_published(stack)
+        database.wait_until_heard(stack, order_ids)
+        spent = Spent.between(before, processor_seconds(_pids(stack)))
         closed = database.moments(stack, "PaymentCaptured", order_ids)
         held = memory(_pids(stack))
         pairs = histories.read(stack.temporal_address, order_ids[:: max(1, orders // _HISTORIES)])
@@ -79,6 +84,7 @@ def measure(
             bare_transactions=bare,
             until_shipped=_until_shipped(stack, placed),
             until_published=database.lags(stack, order_ids),
+            until_heard=database.heard_after(stack, order_ids),
             pairs=pairs,
             processor_ms_per_order=spent.milliseconds_per(orders),
             memory=held,

@@ -78,6 +78,7 @@ def _figures(
     posts = [value for each in rounds for value in each.posts]
     shipped = [value for each in rounds for value in each.until_shipped]
     published = [value for each in rounds for value in each.until_published]
+    heard = [value for each in rounds for value in each.until_heard]
     bare = median([value for each in rounds for value in each.bare_transactions])
     ratios = [
         each.orders_per_second / base.orders_per_second for each, base in zip(rounds, floors, strict=True)
@@ -110,6 +111,8 @@ def _figures(
         "lone_order_ms": _round(median(at_home.lone_ms)),
         "commit_to_kafka_p50_ms": _round(percentile(published, 50)),
         "commit_to_kafka_p99_ms": _round(percentile(published, 99)),
+        "commit_to_other_view_p50_ms": _round(percentile(heard, 50)),
+        "commit_to_other_view_p99_ms": _round(percentile(heard, 99)),
         "up_seconds": {"first": _round(at_home.up_seconds[0]), "second": _round(at_home.up_seconds[1])},
         "rss_mb": largest.total,
         "rss_measure": largest.measure,

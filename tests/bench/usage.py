@@ -24,13 +24,15 @@ class Memory:
         return round(sum(self.megabytes.values()), 1)
 
 
-def memory(pids: Mapping[str, int]) -> Memory:
-    """What the processes hold now."""
+def memory(pids: Mapping[str, int], alone: Mapping[str, int] | None = None) -> Memory:
+    """What the processes hold now; those in `alone` without their children."""
     kinds: set[str] = set()
     megabytes: dict[str, float] = {}
-    for name, pid in pids.items():
+    families = {name: _family(pid) for name, pid in pids.items()}
+    families |= {name: [psutil.Process(pid)] for name, pid in (alone or {}).items()}
+    for name, family in families.items():
         total = 0
-        for process in _family(pid):
+        for process in family:
             kind, held = _held(process)
             kinds.add(kind)
             total += held
