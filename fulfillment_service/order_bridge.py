@@ -32,15 +32,15 @@ class OrderBridge:
         """The order as its own workflow sees it."""
         try:
             return await self._handle(workflow_id).query(OrderApi.status)
-        except RPCError as error:
+        except (RPCError, RuntimeError) as error:
             raise _told(error) from error
 
     async def has_ended(self, workflow_id: str) -> bool:
         """The order's workflow came to its own end, so it needs to hear nothing more."""
         try:
             description = await self._handle(workflow_id).describe()
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
+        except (RPCError, RuntimeError) as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                 return False
             raise _told(error) from error
         return description.status is WorkflowExecutionStatus.COMPLETED
@@ -50,14 +50,15 @@ class OrderBridge:
     ) -> None:
         try:
             await self._handle(workflow_id).signal(signal, news)
-        except RPCError as error:
+        except (RPCError, RuntimeError) as error:
             raise _told(error) from error
 
     def _handle(self, workflow_id: str) -> WorkflowHandle[OrderApi, Outcome]:
         return self._client.get_workflow_handle_for(order.OrderApi.run, workflow_id)
 
 
-def _told(error: RPCError) -> Exception:
-    if error.status is RPCStatusCode.NOT_FOUND:
+def _told(error: RPCError | RuntimeError) -> Exception:
+    """What the failed call means. A lazy client whose first connection fails raises RuntimeError."""
+    if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
         return NotFound("no such order workflow runs")
     return Unavailable("the orders' Temporal namespace does not answer")

@@ -12,7 +12,7 @@
 - a signal between two waits is seen late or lost: `a_pause_between_two_steps_is_seen_at_once`
 - an update may overwrite orderId or total: `an_update_cannot_touch_id_or_total`
 - progress falls back to 0 %: `progress_never_falls`
-- signal-back lost, the order waits for ever: the test of the safety net
+- signal-back lost, the order waits for ever: `tests/integration/test_safety_net.py`
 - payment activity without idempotency key charges twice: story `a_provider_that_stumbles_costs_nothing_twice`
 - list endpoint empty: story `orders_are_listed_newest_first_page_by_page`
 """
