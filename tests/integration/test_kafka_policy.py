@@ -166,6 +166,22 @@ async def test_a_hopeless_record_blocks_its_own_order_only(settings: KafkaSettin
     assert isinstance(third, Unavailable)
 
 
+async def test_more_than_a_batch_holds_stays_in_order(settings: KafkaSettings, topic: str):
+    """One order's records that fill several batches, another's that is refused too."""
+    bodies = [b"%05d" % n + b"x" * 3000 for n in range(100)]
+    records: list[Record] = [Record("ORD-1", body, topic) for body in bodies]
+    refused = [Record("ORD-2", b"x" * 2_000_000, topic), Record("ORD-2", b"after", topic)]
+    async with Publisher(settings) as publisher:
+        outcomes = await publisher.send([*records[:50], *refused, *records[50:]])
+    assert outcomes[:50] + outcomes[52:] == [None] * 100
+    assert isinstance(outcomes[50], Unsendable)
+    assert isinstance(outcomes[51], Unavailable)
+    shelf = Shelf()
+    async with reading(settings, [topic], shelf):
+        await eventually(lambda: len(shelf.records) == 100)
+    assert shelf.bodies == bodies
+
+
 async def test_a_failing_batch_is_given_again(settings: KafkaSettings, topic: str):
     """A handler that raises gets the same records after a pause, and nothing is passed over."""
     await publish(settings, Record("ORD-1", b"1", topic), Record("ORD-1", b"2", topic))

@@ -10,6 +10,7 @@ and partition. No transactions: aiokafka speaks version 0 of that protocol.
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol, Self, cast
 
 import structlog
@@ -20,6 +21,7 @@ from aiokafka.errors import (
     MessageSizeTooLargeError,
     RecordListTooLargeError,
 )
+from aiokafka.producer.message_accumulator import BatchBuilder
 from opentelemetry.trace import Span, SpanKind
 
 from contracts.chassis import telemetry
@@ -29,6 +31,8 @@ from contracts.chassis.settings import KafkaSettings
 
 log = structlog.get_logger()
 
+_LARGEST_BYTES = 1024 * 1024
+"""Kafka's own default for a request."""
 _HOPELESS = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTopicError, TypeError, ValueError)
 
 
@@ -64,29 +68,53 @@ class Publisher:
     async def send(self, records: Sequence[OutgoingRecord]) -> list[BaseException | None]:
         """For each record None when all replicas have it, Unsendable when they never will, else Unavailable.
 
-        After a record failed, no later one of its key is sent: the next one of a key goes out only when the
-        one before is stored. Records of different keys are on their way together."""
-        outcomes: list[BaseException | None] = [None] * len(records)
-        failed: set[str] = set()
-        for wave in _waves(records):
-            open_ones = [index for index in wave if records[index].key not in failed]
-            for index in set(wave).difference(open_ones):
-                outcomes[index] = Unavailable("an earlier record of this key was not sent")
-            results = await self._send_together([records[index] for index in open_ones])
-            for index, outcome in zip(open_ones, results, strict=True):
-                outcomes[index] = outcome
-                if outcome is not None:
-                    failed.add(records[index].key)
-        return outcomes
+        After a record failed, no later one of its key is sent."""
+        shipment = _Shipment(records)
+        longest = max(len(records), 1)
+        while waiting := shipment.waiting():
+            try:
+                producer = await self._started({records[index].topic for index in waiting})
+            except Unavailable as error:
+                shipment.settle(waiting, error)
+                continue
+            batches = self._batches(producer, shipment, waiting, longest)
+            for batch, outcome in zip(batches, await self._send_together(producer, batches), strict=True):
+                if isinstance(outcome, Unsendable) and len(batch.indices) > 1:
+                    # The broker does not say which of them it refuses, so from now on each is alone.
+                    longest = 1
+                else:
+                    shipment.settle(batch.indices, outcome)
+        return shipment.outcomes
 
-    async def _send_together(self, records: Sequence[OutgoingRecord]) -> list[TandemError | None]:
-        try:
-            producer = await self._started({record.topic for record in records})
-        except Unavailable as error:
-            return [error] * len(records)
-        sending = [asyncio.ensure_future(await self._begin(producer, record)) for record in records]
+    def _batches(
+        self, producer: AIOKafkaProducer, shipment: "_Shipment", waiting: Sequence[int], longest: int
+    ) -> list["_Batch"]:
+        """One batch for each partition; what comes after a full one waits for the next."""
+        batches: dict[tuple[str, int], _Batch] = {}
+        for index in waiting:
+            record = shipment.records[index]
+            place = (record.topic, record.bucket % self._partitions[record.topic])
+            batch = batches.setdefault(place, _Batch(*place, producer.create_batch(), []))
+            if batch.builder.closed() or record.key in shipment.failed:
+                continue
+            try:
+                is_in = _append(batch.builder, record)
+            except Exception as error:
+                shipment.settle([index], _said(error))
+                batch.builder.close()
+                continue
+            if is_in:
+                batch.indices.append(index)
+            if len(batch.indices) >= longest:
+                batch.builder.close()
+        return [batch for batch in batches.values() if batch.indices]
+
+    async def _send_together(
+        self, producer: AIOKafkaProducer, batches: Sequence["_Batch"]
+    ) -> list[TandemError | None]:
+        sending = [await self._begin(producer, batch) for batch in batches]
         if sending:
-            # Our own limit: an idempotent producer of aiokafka never gives a record up by itself.
+            # Our own limit: an idempotent producer of aiokafka never gives a batch up by itself.
             await asyncio.wait(sending, timeout=self._settings.request_timeout_seconds)
         outcomes = [_outcome(future) for future in sending]
         if any(isinstance(outcome, Unavailable) for outcome in outcomes):
@@ -94,25 +122,15 @@ class Publisher:
             await self._give_up()
         return outcomes
 
-    async def _begin(self, producer: AIOKafkaProducer, record: OutgoingRecord) -> asyncio.Future[Any]:
-        """The record is in the producer's buffer; what is returned is done when it is stored."""
-        stored = record.headers.get("traceparent") or record.headers.get("ce_traceparent")
-        with telemetry.attached(stored), _span(record) as span:
-            here = telemetry.current_traceparent() if span.is_recording() else stored
-            headers = {**record.headers, **({"traceparent": here} if here else {})}
-            try:
-                buffered = await producer.send(
-                    record.topic,
-                    record.body,
-                    key=record.key.encode(),
-                    partition=record.bucket % self._partitions[record.topic],
-                    headers=[(name, value.encode()) for name, value in headers.items()],
-                )
-                return cast("asyncio.Future[Any]", buffered)
-            except Exception as error:
-                refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-                refused.set_exception(error)
-                return refused
+    async def _begin(self, producer: AIOKafkaProducer, batch: "_Batch") -> asyncio.Future[Any]:
+        """The batch is in the producer's buffer; what is returned is done when it is stored."""
+        try:
+            buffered = await producer.send_batch(batch.builder, batch.topic, partition=batch.partition)
+            return cast("asyncio.Future[Any]", buffered)
+        except Exception as error:
+            refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            refused.set_exception(error)
+            return refused
 
     async def _started(self, topics: set[str]) -> AIOKafkaProducer:
         if unknown := topics - self._partitions.keys():
@@ -123,6 +141,7 @@ class Publisher:
                 acks="all",
                 enable_idempotence=True,
                 max_batch_size=64 * 1024,
+                max_request_size=_LARGEST_BYTES,
             )
             try:
                 async with asyncio.timeout(self._settings.request_timeout_seconds):
@@ -150,6 +169,65 @@ class Publisher:
         await producer.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Stored whole or not at all, so the order of its records holds.
+
+    Record by record, each waiting for the one before, what a parcel's work stores in one transaction took
+    twelve round trips."""
+
+    topic: str
+    partition: int
+    builder: BatchBuilder
+    indices: list[int]
+
+
+class _Shipment:
+    """What became of each record so far."""
+
+    def __init__(self, records: Sequence[OutgoingRecord]) -> None:
+        self.records = records
+        self.failed: set[str] = set()
+        """Keys of which nothing more is sent."""
+        self._settled: dict[int, BaseException | None] = {}
+
+    def settle(self, indices: Sequence[int], outcome: BaseException | None) -> None:
+        for index in indices:
+            self._settled[index] = outcome
+            if outcome is not None:
+                self.failed.add(self.records[index].key)
+
+    def waiting(self) -> list[int]:
+        """The records that are still to be sent, in order."""
+        unsettled = [index for index in range(len(self.records)) if index not in self._settled]
+        behind = [index for index in unsettled if self.records[index].key in self.failed]
+        self.settle(behind, Unavailable("an earlier record of this key was not sent"))
+        return [index for index in unsettled if index not in self._settled]
+
+    @property
+    def outcomes(self) -> list[BaseException | None]:
+        return [self._settled[index] for index in range(len(self.records))]
+
+
+def _append(batch: BatchBuilder, record: OutgoingRecord) -> bool:
+    """False when the batch is full; raises when the record cannot be in any."""
+    if len(record.body) >= _LARGEST_BYTES:
+        raise MessageSizeTooLargeError
+    added = batch.append(
+        timestamp=None, key=record.key.encode(), value=record.body, headers=_headers_of(record)
+    )
+    return added is not None
+
+
+def _headers_of(record: OutgoingRecord) -> list[tuple[str, bytes]]:
+    """Those of the record, and the trace it was written in with a span for the sending."""
+    stored = record.headers.get("traceparent") or record.headers.get("ce_traceparent")
+    with telemetry.attached(stored), _span(record) as span:
+        here = telemetry.current_traceparent() if span.is_recording() else stored
+    headers = {**record.headers, **({"traceparent": here} if here else {})}
+    return [(name, value.encode()) for name, value in headers.items()]
+
+
 def _span(record: OutgoingRecord) -> AbstractContextManager[Span]:
     return telemetry.span(
         f"send {record.topic}",
@@ -164,20 +242,9 @@ def _outcome(future: asyncio.Future[Any]) -> TandemError | None:
         future.cancel()
         return Unavailable("Kafka did not acknowledge in time")
     error = future.exception()
-    if error is None:
-        return None
+    return None if error is None else _said(error)
+
+
+def _said(error: BaseException) -> TandemError:
     kind = Unsendable if isinstance(error, _HOPELESS) else Unavailable
     return kind(type(error).__name__)
-
-
-def _waves(records: Sequence[OutgoingRecord]) -> list[list[int]]:
-    """Indices by turn: the first record of each key, then the second of each, and so on."""
-    waves: list[list[int]] = []
-    seen: dict[str, int] = {}
-    for index, record in enumerate(records):
-        turn = seen.get(record.key, 0)
-        seen[record.key] = turn + 1
-        if turn == len(waves):
-            waves.append([])
-        waves[turn].append(index)
-    return waves
