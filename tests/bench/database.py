@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Self
 from uuid import UUID
 
 import psycopg
@@ -15,21 +16,32 @@ _BODY = "x" * 400
 """As long as a fact of ours with its metadata."""
 
 
-def two_row_transactions(url: str, count: int = 200) -> list[float]:
-    """Milliseconds of transactions that insert two rows and do nothing else, one after the other."""
-    taken: list[float] = []
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
+class BareTransactions:
+    """Transactions that insert two rows and do nothing else, on a connection of their own."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = psycopg.connect(url, autocommit=True)
+        self._connection.execute(
             "create table if not exists bench (id bigint generated always as identity, body text)"
         )
-        for _ in range(count + 20):
+
+    def take(self, count: int) -> list[float]:
+        """Milliseconds of each, one after the other."""
+        taken: list[float] = []
+        for _ in range(count):
             began = time.perf_counter()
-            with connection.transaction():
-                connection.execute("insert into bench (body) values (%s)", (_BODY,))
-                connection.execute("insert into bench (body) values (%s)", (_BODY,))
+            with self._connection.transaction():
+                self._connection.execute("insert into bench (body) values (%s)", (_BODY,))
+                self._connection.execute("insert into bench (body) values (%s)", (_BODY,))
             taken.append((time.perf_counter() - began) * 1000)
-        connection.execute("drop table bench")
-    return taken[20:]
+        return taken
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.execute("drop table bench")
+        self._connection.close()
 
 
 def wait_until_closed(stack: Stack, orders: int, *, within_seconds: float) -> None:

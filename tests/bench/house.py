@@ -1,6 +1,5 @@
 """The stack as a user has it: `tandem up` from nothing and again, and lone orders while all is quiet."""
 
-import json
 import subprocess
 import sys
 import time
@@ -13,13 +12,28 @@ from deploy.local.ports import Ports
 from deploy.local.state import ROOT, State
 from tests.bench import histories
 from tests.bench.broker import ShippedOrders
+from tests.bench.database import BareTransactions
 from tests.bench.door import Customer
 from tests.bench.histories import Pair
 from tests.bench.usage import Memory, memory
 
-_WARM_UP = 3
-_PAUSE_SECONDS = 0.3
+_WARM_UP = 5
+_PAUSE_SECONDS = 0.25
 """Between two lone orders, so that the first has also left Temporal and Kafka."""
+_BARE_EACH = 10
+"""Bare transactions before each lone order, so that both see the same machine."""
+
+
+@dataclass(frozen=True)
+class Lone:
+    """An order that came alone."""
+
+    order_id: str
+    until_shipped: float
+    """Milliseconds from its request to its OrderShipped read from Kafka."""
+    post: float
+    """Milliseconds until it was answered."""
+    bare_transactions: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -28,16 +42,13 @@ class House:
 
     up_seconds: tuple[float, float]
     """First start, with an empty state folder, and second."""
-    lone_ms: Sequence[float]
-    """From each order's request to its OrderShipped read from Kafka."""
-    lone_posts: Sequence[float]
-    """Milliseconds until each was answered."""
+    lone: Sequence[Lone]
     pairs: Sequence[Pair]
     memory: Memory
     """Everything, the supervisor and Temporal's UI included."""
 
 
-def measure(*, orders: int = 9, say: Callable[[str], None] = lambda _: None) -> House:
+def measure(*, orders: int = 30, say: Callable[[str], None] = lambda _: None) -> House:
     """Starts the stack twice; after the second start single orders are placed, one after the other."""
     with TemporaryDirectory(prefix="tandem-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -50,13 +61,13 @@ def measure(*, orders: int = 9, say: Callable[[str], None] = lambda _: None) -> 
             _tandem(state, "down")
             second = _up(state, ports)
             say(f"second start: {second:.1f} s")
-            lone, posts, order_ids = _lone_orders(state, _WARM_UP + orders)
-            say(f"lone orders: {', '.join(f'{each:.0f}' for each in lone)} ms")
+            lone = _lone_orders(state, _WARM_UP + orders)[_WARM_UP:]
+            say(f"lone orders: {', '.join(f'{each.until_shipped:.0f}' for each in lone)} ms")
             described = state.described()
             pids = {each: process["pid"] for each, process in described["processes"].items()}
             held = memory(pids, {"supervisor": described["pid"]})
-            pairs = histories.read(described["env"]["TEMPORAL_ADDRESS"], order_ids[_WARM_UP:])
-            return House((first, second), lone[_WARM_UP:], posts[_WARM_UP:], pairs, held)
+            pairs = histories.read(described["env"]["TEMPORAL_ADDRESS"], [each.order_id for each in lone])
+            return House((first, second), lone, pairs, held)
         finally:
             _tandem(state, "down")
 
@@ -76,21 +87,21 @@ def _tandem(state: State, command: str, *options: str) -> None:
         raise RuntimeError(f"tandem {command} failed:\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
 
 
-def _lone_orders(state: State, count: int) -> tuple[list[float], list[float], list[str]]:
+def _lone_orders(state: State, count: int) -> list[Lone]:
     env: dict[str, str] = state.described()["env"]
-    taken: list[float] = []
-    posts: list[float] = []
-    order_ids: list[str] = []
-    with ShippedOrders(env["TANDEM_KAFKA_SERVERS"]) as topic, Customer(env["TANDEM_ORDER_URL"]) as customer:
+    found: list[Lone] = []
+    with (
+        ShippedOrders(env["TANDEM_KAFKA_SERVERS"]) as topic,
+        Customer(env["TANDEM_ORDER_URL"]) as customer,
+        BareTransactions(env["TANDEM_ORDERS_POSTGRES_URL"]) as bare,
+    ):
         for _ in range(count):
+            transactions = bare.take(_BARE_EACH)
             placed = customer.place()
             seen_at = topic.wait_for(placed.order_id)
             if seen_at is None:
-                raise TimeoutError(
-                    f"no OrderShipped of {placed.order_id}: {json.dumps(state.described())[:2000]}"
-                )
-            taken.append(1000 * (seen_at - placed.began_at))
-            posts.append(placed.milliseconds)
-            order_ids.append(placed.order_id)
+                raise TimeoutError(f"no OrderShipped of {placed.order_id} came over Kafka")
+            taken = 1000 * (seen_at - placed.began_at)
+            found.append(Lone(placed.order_id, taken, placed.milliseconds, transactions))
             time.sleep(_PAUSE_SECONDS)
-    return taken, posts, order_ids
+    return found

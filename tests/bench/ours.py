@@ -35,7 +35,6 @@ class Round:
     orders_per_second: float
     """From the first request to the last order whose money is captured."""
     posts: Sequence[float]
-    bare_transactions: Sequence[float]
     until_shipped: Sequence[float]
     until_published: Sequence[float]
     until_heard: Sequence[float]
@@ -59,7 +58,6 @@ def measure(
     """Places so many orders and waits until all have shipped; the warm-up before them is not counted."""
     others = {"postgres", "kafka", "sandbox"}
     with fresh(engine, others=others, services=True, settings=SETTINGS) as stack:
-        bare = database.two_row_transactions(stack.postgres_url("orders"))
         url = stack.url("order_service")
         place(url, warm_up, clients)
         database.wait_until_closed(stack, warm_up, within_seconds=60)
@@ -81,7 +79,6 @@ def measure(
         return Round(
             orders_per_second=orders / (max(closed.values()) - min(each.began_at for each in placed)),
             posts=[each.milliseconds for each in placed],
-            bare_transactions=bare,
             until_shipped=_until_shipped(stack, placed),
             until_published=database.lags(stack, order_ids),
             until_heard=database.heard_after(stack, order_ids),

@@ -37,7 +37,7 @@ TARGETS = {
         lambda _: "≥ 0.4, aim 0.6",
     ),
     "post_p50": Target(
-        "POST /orders p50",
+        "POST /orders p50, one at a time",
         lambda found: found["post_p50_ms"] <= found["post_p50_budget_ms"],
         lambda found: f"{found['post_p50_ms']:.1f} ms",
         lambda found: f"≤ {found['post_p50_budget_ms']:.1f} ms: 3 bare transactions + 5 ms",

@@ -35,7 +35,10 @@ class Options:
 
 
 def bench(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
-    """All figures by name, and which of the targets they meet."""
+    """All figures by name, and which of the targets they meet.
+
+    `post_…` is one request at a time, between bare transactions, which its budget comes from; `post_crowd_…`
+    is all clients at once, as fast as they are answered, while the machine works on their orders."""
     say("the stack as a user has it")
     at_home = house.measure(say=say)
     shape = _shape(at_home.pairs)
@@ -79,7 +82,8 @@ def _figures(
     shipped = [value for each in rounds for value in each.until_shipped]
     published = [value for each in rounds for value in each.until_published]
     heard = [value for each in rounds for value in each.until_heard]
-    bare = median([value for each in rounds for value in each.bare_transactions])
+    bare = median([value for each in at_home.lone for value in each.bare_transactions])
+    lone_posts = [each.post for each in at_home.lone]
     ratios = [
         each.orders_per_second / base.orders_per_second for each, base in zip(rounds, floors, strict=True)
     ]
@@ -101,14 +105,15 @@ def _figures(
         "history_bytes_per_order": orders_bytes + fulfillment_bytes,
         "bytes_order": orders_bytes,
         "bytes_fulfillment": fulfillment_bytes,
-        "post_p50_ms": _round(percentile(posts, 50)),
-        "post_p99_ms": _round(percentile(posts, 99)),
+        "post_p50_ms": _round(percentile(lone_posts, 50)),
+        "post_p99_ms": _round(percentile(lone_posts, 99)),
         "post_p50_budget_ms": _round(3 * bare + 5),
-        "post_lone_p50_ms": _round(percentile(at_home.lone_posts, 50)),
         "bare_transaction_p50_ms": _round(bare),
+        "post_crowd_p50_ms": _round(percentile(posts, 50)),
+        "post_crowd_p99_ms": _round(percentile(posts, 99)),
         "order_to_shipped_p50_ms": _round(percentile(shipped, 50)),
         "order_to_shipped_p99_ms": _round(percentile(shipped, 99)),
-        "lone_order_ms": _round(median(at_home.lone_ms)),
+        "lone_order_ms": _round(median([each.until_shipped for each in at_home.lone])),
         "commit_to_kafka_p50_ms": _round(percentile(published, 50)),
         "commit_to_kafka_p99_ms": _round(percentile(published, 99)),
         "commit_to_other_view_p50_ms": _round(percentile(heard, 50)),
