@@ -20,6 +20,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from contracts.chassis.errors import Conflict, Unavailable
 from contracts.chassis.settings import PostgresSettings
+from contracts.chassis.telemetry import transaction_span
 
 Row = DictRow
 
@@ -143,8 +144,10 @@ class Database:
         """Everything inside commits together or not at all.
 
         Raises Unavailable when the database does not answer, Conflict when another writer was first."""
-        async with self.connection() as connection, connection.pipelined():
-            yield connection
+        async with self.connection() as connection:
+            with transaction_span():
+                async with connection.pipelined():
+                    yield connection
 
     async def fetch(self, query: LiteralString, **parameters: Any) -> list[Row]:
         async with self.connection() as connection:

@@ -137,8 +137,9 @@ class TelemetrySettings(BaseSettings):
     """`otlp` is configured by OpenTelemetry's own OTEL_EXPORTER_OTLP_* variables."""
     file: Path = Path("spans.jsonl")
     """One span a line; several processes may append to the same file."""
-    sql: bool = True
-    """A span for each statement, parameters left out."""
+    sql: Literal["transaction", "statement", "none"] = "transaction"
+    """A span for each transaction, or for each statement in it as well (parameters left out). Statements are
+    148 of an order's 222 spans, and a tenth of its processor time on the whole stack."""
     http: bool = True
     """A span for each outgoing request, queries left out."""
     export_delay_seconds: float = Field(default=1.0, gt=0)

@@ -29,7 +29,7 @@ def spans_in(path: Path) -> dict[str, dict[str, object]]:
 
 
 def to_file(path: Path) -> TelemetrySettings:
-    return TelemetrySettings(exporter="file", file=path, sql=False, http=False)
+    return TelemetrySettings(exporter="file", file=path, sql="none", http=False)
 
 
 @pytest.fixture

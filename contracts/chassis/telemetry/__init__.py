@@ -15,6 +15,7 @@ from contracts.chassis.telemetry.tracing import (
     quiet,
     rest_telemetry,
     span,
+    transaction_span,
 )
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "quiet",
     "rest_telemetry",
     "span",
+    "transaction_span",
 ]
 
 

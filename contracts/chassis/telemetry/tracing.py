@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled, suppress_instrumentation
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -56,6 +56,8 @@ class _Switch(Sampler):
     An outgoing call without a parent (SQL of a loop, a start by hand) is no part of any trace: dropped."""
 
     recording = False
+    sql = True
+    """Transactions are spans."""
 
     def should_sample(  # noqa: PLR0917
         self,
@@ -130,7 +132,8 @@ def _instrument(settings: TelemetrySettings) -> None:
     from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor  # noqa: PLC0415
 
     # For good: taking it back makes `connect` of psycopg's subclasses return the base class.
-    wanted = {PsycopgInstrumentor: settings.sql, HTTPXClientInstrumentor: settings.http}
+    _switch.sql = settings.sql != "none"
+    wanted = {PsycopgInstrumentor: settings.sql == "statement", HTTPXClientInstrumentor: settings.http}
     for instrumentor in (kind() for kind, is_wanted in wanted.items() if is_wanted):
         if not instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.instrument(skip_dep_check=True)
@@ -275,6 +278,15 @@ def span(
             current.set_attribute("error.type", type(error).__name__)
             current.set_status(trace.StatusCode.ERROR)
             raise
+
+
+def transaction_span() -> AbstractContextManager[Any]:
+    """A span for a transaction, where it is part of a trace that is recorded and not `quiet`."""
+    is_traced = _switch.sql and trace.get_current_span().get_span_context().trace_flags.sampled
+    if not is_traced or not is_instrumentation_enabled():
+        return nullcontext()
+    attributes: dict[str, Any] = {"db.system.name": "postgresql"}
+    return span("transaction", kind=SpanKind.CLIENT, **attributes)
 
 
 def linked_span(name: str, *traceparents: str | None, **attributes: Any) -> AbstractContextManager[Span]:
