@@ -118,6 +118,11 @@ def address(street: str = "456 New Street", zip_code: str = "54321") -> Json:
     return {"street": street, "city": "New City", "state": "NC", "zipCode": zip_code, "country": "USA"}
 
 
+def parcel_workflow(order_id: str) -> str:
+    """The workflow of the order's first fulfillment."""
+    return fulfillment.workflow_id(fulfillment.fulfillment_id(order_id, 1))
+
+
 class Operator:
     """Works in the warehouse, over the fulfillment service's REST door."""
 
@@ -143,9 +148,9 @@ class Operator:
             answer = self.completes(order_id, step_key)
             assert answer.status_code == 200, answer.text
 
-    def comes_to(self, order_id: str, step_key: str) -> Json:
+    def comes_to(self, order_id: str, step_key: str, within_seconds: float = 30) -> Json:
         """The parcel once this step waits for the operator; the hand-over begins only with the carrier."""
-        return self.sees(order_id, currentStep=step_key, stepOpen=step_key != "hand-over")
+        return self.sees(order_id, within_seconds, currentStep=step_key, stepOpen=step_key != "hand-over")
 
     def completes(self, order_id: str, step_key: str) -> httpx.Response:
         return self.http.post(f"/fulfillments/{order_id}/steps/{step_key}/complete")
