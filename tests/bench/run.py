@@ -18,6 +18,7 @@ from tests.bench.house import House
 from tests.bench.ours import Round
 from tests.bench.report import verdicts
 from tests.bench.shape import Shape
+from tests.bench.usage import OURS
 
 _WARM_UP_SHARE = 10
 _LEAST_WARM_UP = 8
@@ -125,6 +126,9 @@ def _figures(
         "idle_cpu_percent": _round(idle.ours) if idle else None,
         "idle_engines_cpu_percent": _round(idle.engines) if idle else None,
         "idle_by_process_percent": idle.by_process if idle else {},
+        "services_processor_ms_per_order": _of_services([each.processor_ms_per_order for each in rounds]),
+        "total_processor_ms_per_order": _totals([each.processor_ms_per_order for each in rounds]),
+        "floor_total_processor_ms_per_order": _totals([each.processor_ms_per_order for each in floors]),
         "processor_ms_per_order": _medians([each.processor_ms_per_order for each in rounds]),
         "floor_processor_ms_per_order": _medians([each.processor_ms_per_order for each in floors]),
         "shape": shape.as_dict(),
@@ -134,6 +138,17 @@ def _figures(
         "concurrency": options.concurrency,
         "cores": os.cpu_count(),
     }
+
+
+def _of_services(tables: Sequence[dict[str, float]]) -> float:
+    """What our own code costs: on the test server this repeats within a few percent."""
+    return _totals(
+        [{name: each for name, each in table.items() if name.startswith(OURS)} for table in tables]
+    )
+
+
+def _totals(tables: Sequence[dict[str, float]]) -> float:
+    return _round(median([sum(table.values()) for table in tables]))
 
 
 def _medians(tables: Sequence[dict[str, float]]) -> dict[str, float]:
