@@ -89,7 +89,7 @@ def _figures(
         each.orders_per_second / base.orders_per_second for each, base in zip(rounds, floors, strict=True)
     ]
     last = rounds[-1]
-    largest = max(at_home.memory, last.memory, key=lambda memory: memory.total)
+    largest = at_home.memory.or_more(last.memory)
     idle = last.idle
     orders_events = median([pair.order.events for pair in pairs])
     fulfillment_events = median([pair.fulfillment.events for pair in pairs])

@@ -19,6 +19,12 @@ class Memory:
     measure: str
     """`pss` divides shared pages among those who share them; `rss` counts them for each."""
 
+    def or_more(self, other: "Memory") -> "Memory":
+        """For each process that either knows, the larger figure."""
+        names = {**self.megabytes, **other.megabytes}
+        larger = {name: max(self.megabytes.get(name, 0), other.megabytes.get(name, 0)) for name in names}
+        return Memory(larger, "+".join(sorted({self.measure, other.measure})))
+
     @property
     def total(self) -> float:
         return round(sum(self.megabytes.values()), 1)

@@ -2,6 +2,7 @@
 
 # pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -15,6 +16,8 @@ from contracts.chassis.settings import KafkaSettings
 
 RETRY_BACKOFF_MS = 300
 """Between two questions to a broker that does not answer; the default of 100 is a busy loop of log lines."""
+_LOOKS, _LOOK_SECONDS = 20, 0.25
+"""How often, and how far apart, a new topic is looked for."""
 
 
 async def ensure_topics(settings: KafkaSettings, topics: Iterable[str]) -> Mapping[str, int]:
@@ -28,6 +31,11 @@ async def ensure_topics(settings: KafkaSettings, topics: Iterable[str]) -> Mappi
         # question about it, which is the next line.
         with suppress(AttributeError):
             await admin.create_topics(new)
+        # A broker says that a topic was made before all its brokers know of it.
+        for _ in range(_LOOKS - 1):
+            with suppress(Unavailable):
+                return await _partitions(admin, wanted)
+            await asyncio.sleep(_LOOK_SECONDS)
         return await _partitions(admin, wanted)
 
 
