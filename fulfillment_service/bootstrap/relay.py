@@ -18,7 +18,10 @@ HOME = Home(
         left join order_view using (order_id)
         where fulfillment_id = any(%(ids)s)
           -- One that has ended is open as well until its order has heard of it.
-          and (step <> 'end' or order_view.status not in ('SHIPPED', 'NEEDS_ATTENTION', 'CANCELLED', 'FAILED'))
+          and (
+            step <> 'end'
+            or order_view.status not in ('SHIPPED', 'NEEDS_ATTENTION', 'CANCELLED', 'FAILED')
+          )
         """,
 )
 
