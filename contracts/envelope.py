@@ -31,6 +31,8 @@ WishName = Literal[
     "completeStep",
     "failStep",
     "resolveException",
+    "acceptCancellation",
+    "rejectCancellation",
     "cancelOrder",
     "updateOrder",
     "pauseOrderFulfillment",
@@ -54,6 +56,8 @@ class WishPayload(Message):
     handle: Reference | None = None
     """The hold to lift; absent lifts all that the same side placed."""
     step_key: Reference | None = None
+    request: CommandId | None = None
+    """The cancel that an operator accepts or rejects."""
     address_version: Annotated[int, Field(ge=1)] | None = None
 
 

@@ -6,7 +6,15 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid5
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 from pydantic.alias_generators import to_camel
 
 
@@ -45,6 +53,11 @@ class Code(StrEnum):
     STEP_NOT_OPEN = "STEP_NOT_OPEN"
     TARGET_GONE = "TARGET_GONE"
     TOO_MANY_WISHES = "TOO_MANY_WISHES"
+    STANDING_HOLD = "STANDING_HOLD"
+    HANDLE_TAKEN = "HANDLE_TAKEN"
+    CANCEL_REJECTED = "CANCEL_REJECTED"
+    CANCEL_UNANSWERED = "CANCEL_UNANSWERED"
+    NO_SUCH_REQUEST = "NO_SUCH_REQUEST"
     OUT_OF_STOCK = "OUT_OF_STOCK"
     PAYMENT_DECLINED = "PAYMENT_DECLINED"
     CAPTURE_FAILED = "CAPTURE_FAILED"
@@ -133,6 +146,12 @@ class Hold(Message):
 
     handle: Reference
     reason: HoldReason = HoldReason.OPERATOR_PAUSE
+    holder: Reference | None = None
+    """Who placed it."""
+    until: AwareDatetime | None = None
+    """It is lifted by itself at this time."""
+    standing: bool = False
+    """It freezes everything that matches, and is lifted only for all of it at once."""
 
 
 Outcome = Literal["SHIPPED", "CANCELLED", "FAILED"]
