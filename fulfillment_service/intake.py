@@ -52,6 +52,7 @@ class Intake:
         request_hash: str = "",
         expected_version: int | None = None,
         knock: bool = False,
+        rehearse: bool = False,
     ) -> Granted[Fulfillment]:
         """The wish has its receipt; asked again, the same one.
 
@@ -77,7 +78,9 @@ class Intake:
             return wishes.status_of(change.state, command_id)
 
         command = Command(command_id, name, stream, actor, request_hash)
-        return await grant(self._journal, command, decide, status_of=status, granted=tell_workflow)
+        return await grant(
+            self._journal, command, decide, status_of=status, granted=tell_workflow, rehearse=rehearse
+        )
 
     async def _expect(self, connection: Connection, stream: str, version: int) -> None:
         rows = await connection.execute(

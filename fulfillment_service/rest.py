@@ -227,6 +227,7 @@ async def _wish(
         request_hash=request_hash(wish_name, wish),
         expected_version=caller.expected_version,
         knock=True,
+        rehearse=caller.dry_run,
     )
     about = {
         "fulfillmentId": fulfillment_id,

@@ -43,6 +43,7 @@ class Intake:
         request_hash: str,
         mode: WarehouseMode | None = None,
         pace_seconds: float | None = None,
+        rehearse: bool = False,
     ) -> Granted[Order]:
         """The order exists with everything that follows from it, and its workflow will be started.
 
@@ -83,7 +84,13 @@ class Intake:
 
         command = Command(command_id, "placeOrder", contract.stream(new_id), actor, request_hash)
         return await grant(
-            self._journal, command, decide, status_of=lambda _: "EFFECTIVE", answer_of=answer, granted=start
+            self._journal,
+            command,
+            decide,
+            status_of=lambda _: "EFFECTIVE",
+            answer_of=answer,
+            granted=start,
+            rehearse=rehearse,
         )
 
     async def submit(
@@ -98,6 +105,7 @@ class Intake:
         changes: UpdateOrder | None = None,
         expected_version: int | None = None,
         knock: bool = False,
+        rehearse: bool = False,
     ) -> Granted[Order]:
         """The wish has its receipt; asked again, the same one.
 
@@ -121,7 +129,9 @@ class Intake:
             return status_of(change.state, command_id)
 
         command = Command(command_id, name, stream, actor, request_hash)
-        return await grant(self._journal, command, decide, status_of=status, granted=tell_workflow)
+        return await grant(
+            self._journal, command, decide, status_of=status, granted=tell_workflow, rehearse=rehearse
+        )
 
     async def _expect(self, connection: Connection, stream: str, version: int) -> None:
         rows = await connection.execute(

@@ -12,7 +12,7 @@ from contracts import order as contract
 from contracts.chassis.errors import Invalid, NotFound
 from contracts.chassis.postgres import Database, Row
 from contracts.chassis.receipts import request_hash
-from contracts.chassis.requests import Caller, after, answered, as_of, caller, cursor_of
+from contracts.chassis.requests import Caller, after, answered, as_of, caller, cursor_of, rehearsed
 from contracts.envelope import Wish, WishName
 from contracts.order import CancelOrder, PlaceOrder, Request, RequestAddress, UpdateOrder
 from contracts.values import WarehouseMode
@@ -44,6 +44,7 @@ class Demo(Request):
 
     scenario: Scenario = "happy"
     speed: Speed = "normal"
+    dry_run: bool = False
 
 
 @router.post("/orders/demo", status_code=201)
@@ -194,7 +195,10 @@ async def _place(
         request_hash=request_hash(body, mode, str(pace_seconds)),
         mode=mode,
         pace_seconds=pace_seconds,
+        rehearse=caller.dry_run,
     )
+    if caller.dry_run:
+        return rehearsed(granted, {})
     answer = {**(granted.answer or {}), "commandId": caller.command_id, "status": "PENDING"}
     headers = {"Location": f"/orders/{answer['orderId']}", "ETag": '"1"'}
     if granted.replayed:
@@ -221,6 +225,7 @@ async def _wish(
         changes=changes,
         expected_version=caller.expected_version,
         knock=True,
+        rehearse=caller.dry_run,
     )
     about = {"orderId": order_id, "workflowId": contract.workflow_id(order_id)}
     refusal: dict[str, Any] = {}

@@ -47,6 +47,8 @@ class Granted(Generic[S]):
     replayed: bool
     state: S | None
     version: int
+    facts: Sequence[Fact] = ()
+    """What was recorded, or in a rehearsal what would have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,34 +77,21 @@ async def grant(
     status_of: Callable[[Change[S, F]], ReceiptStatus],
     answer_of: Callable[[Change[S, F]], dict[str, Any]] | None = None,
     granted: Callable[[Connection, Change[S, F]], Awaitable[None]] | None = None,
+    rehearse: bool = False,
 ) -> Granted[S]:
     """The wish is decided and its receipt stored in one transaction; a known command gets its stored answer.
 
-    `granted` writes what else must follow, such as a knock. Raises Invalid(KEY_REUSED) when the same key came
-    with another request."""
+    `granted` writes what else must follow, such as a knock. A rehearsal is the same transaction, and nothing
+    of it stays. Raises Invalid(KEY_REUSED) when the same key came with another request."""
 
-    async def work(connection: Connection) -> Granted[S]:
-        known = await _claim(connection, command)
-        if known is not None:
-            if command.request_hash and known["request_hash"] != command.request_hash:
-                raise Invalid(
-                    "this Idempotency-Key was used for a different request; send a new key",
-                    code=Code.KEY_REUSED,
-                )
-            return Granted(receipt_of(known), known["answer"], True, None, 0)
+    async def decided(connection: Connection) -> Granted[S]:
         # What a refused decision wrote before it said no is undone, the refusal is kept.
         await connection.queue("savepoint decision")
         try:
             change = await journal.change_in(connection, command.stream, command.cause, decide)
         except Refused as refusal:
             await connection.queue("rollback to savepoint decision")
-            receipt = Receipt(
-                command_id=command.command_id,
-                status="REJECTED",
-                code=refusal.code,
-                detail=refusal.detail,
-                cut_off=refusal.cut_off,
-            )
+            receipt = _refusal(command, refusal)
             await _answer(connection, receipt, None)
             return Granted(receipt, None, False, None, 0)
         if granted is not None:
@@ -115,9 +104,21 @@ async def grant(
         )
         answer = answer_of(change) if answer_of else None
         await _answer(connection, receipt, answer)
-        return Granted(receipt, answer, False, change.state, change.version)
+        facts = [recorded.fact for recorded in change.recorded]
+        return Granted(receipt, answer, False, change.state, change.version, facts)
 
-    return await journal.retrying(work)
+    async def work(connection: Connection) -> Granted[S]:
+        known = await _claim(connection, command)
+        return await decided(connection) if known is None else _replayed(known, command)
+
+    async def rehearsal(connection: Connection) -> Granted[S]:
+        await connection.queue("savepoint rehearsal")
+        rehearsed = await work(connection)
+        await connection.queue("rollback to savepoint rehearsal")
+        connection.bells.clear()
+        return rehearsed
+
+    return await journal.retrying(rehearsal if rehearse else work)
 
 
 async def refuse(connection: Connection, command: Command, code: Code, detail: str) -> Receipt:
@@ -169,6 +170,24 @@ def receipt_of(row: Row) -> Receipt:
         cut_off=row["cut_off"],
         first_version=row["first_version"],
         last_version=row["last_version"],
+    )
+
+
+def _replayed(known: Row, command: Command) -> Granted[Any]:
+    if command.request_hash and known["request_hash"] != command.request_hash:
+        raise Invalid(
+            "this Idempotency-Key was used for a different request; send a new key", code=Code.KEY_REUSED
+        )
+    return Granted(receipt_of(known), known["answer"], True, None, 0)
+
+
+def _refusal(command: Command, refusal: Refused) -> Receipt:
+    return Receipt(
+        command_id=command.command_id,
+        status="REJECTED",
+        code=refusal.code,
+        detail=refusal.detail,
+        cut_off=refusal.cut_off,
     )
 
 

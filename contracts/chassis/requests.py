@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Header, Request
+from fastapi import Header, Query, Request
 from fastapi.responses import JSONResponse
+from pydantic.alias_generators import to_camel
 from uuid_utils.compat import uuid7
 
 from contracts.chassis.errors import Invalid, Refused
+from contracts.chassis.event_store import Fact
 from contracts.chassis.receipts import Granted
 from contracts.values import Code, command_id
 
 _KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
 _ACTOR = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")
+_DRY_RUN = re.compile(r"^dry[_-]?run$", re.IGNORECASE)
+"""Whoever misspells it means it; taken as unknown, the wish would be granted for real."""
 _ETAG = re.compile(r'^(?:W/)?"(\d{1,9})"$')
 
 
@@ -29,10 +33,13 @@ class Caller:
     actor: str
     expected_version: int | None
     respond_async: bool
+    dry_run: bool = False
+    """Only what would happen is asked for; nothing does, and no key is used up."""
 
 
 async def caller(
     request: Request,
+    *,
     idempotency_key: Annotated[
         str | None,
         Header(description="The same key and body give the stored answer; at most 255 characters."),
@@ -42,6 +49,10 @@ async def caller(
     x_actor: Annotated[
         str | None, Header(description="Who you are, for the audit trail; unverified for now.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        Query(alias="dryRun", description="Answers what would happen, facts included, and changes nothing."),
+    ] = False,
 ) -> Caller:
     """The caller of a wish. Raises Invalid for a header that cannot be what it should be."""
     if idempotency_key is not None and _KEY.match(idempotency_key) is None:
@@ -51,27 +62,34 @@ async def caller(
     version = _ETAG.match(if_match) if if_match is not None else None
     if if_match is not None and version is None:
         raise Invalid('If-Match must be an ETag as we gave it, such as "7"')
-    named = command_id(request.url.path, idempotency_key) if idempotency_key else str(uuid7())
+    if misspelt := [name for name in request.query_params if name != "dryRun" and _DRY_RUN.match(name)]:
+        raise Invalid(f"query {misspelt[0]}: the parameter is called dryRun; nothing was done")
+    key = None if dry_run else idempotency_key
+    named = command_id(request.url.path, key) if key else str(uuid7())
     return Caller(
         command_id=named,
         actor=x_actor or "anonymous",
         expected_version=int(version.group(1)) if version else None,
         respond_async="respond-async" in (prefer or ""),
+        dry_run=dry_run,
     )
 
 
 def answered(
     granted: Granted[Any], caller: Caller, about: dict[str, Any], refusal: dict[str, Any] | None = None
 ) -> JSONResponse:
-    """200 when the wish is granted, 202 when the other service must still answer.
+    """200 when the wish is granted, or would be; 202 when the other service must still answer.
 
     Raises Refused when it is rejected.
     `about` names the order or fulfillment; `refusal` says where it stands, for a client that was refused."""
     receipt = granted.receipt
     if receipt.status == "REJECTED":
         refused = Refused(receipt.detail, code=receipt.code or Code.NOT_ALLOWED_NOW, cut_off=receipt.cut_off)
-        refused.extensions = {"commandId": receipt.command_id, **(refusal or {})}
+        named = {"dryRun": True} if caller.dry_run else {"commandId": receipt.command_id}
+        refused.extensions = {**named, **(refusal or {})}
         raise refused
+    if caller.dry_run:
+        return rehearsed(granted, about)
     waits = receipt.status == "RECEIVED" or caller.respond_async
     headers = {"ETag": f'"{granted.version}"'} if granted.version else {}
     if granted.replayed:
@@ -80,6 +98,25 @@ def answered(
         headers["Location"] = f"/commands/{receipt.command_id}"
     body = {**about, **receipt.model_dump(mode="json", exclude_none=True)}
     return JSONResponse(body, status_code=202 if waits else 200, headers=headers)
+
+
+def rehearsed(granted: Granted[Any], about: dict[str, Any]) -> JSONResponse:
+    """What the wish would have led to: the status, the receipt's, and the facts; none of it is stored."""
+    state: Any = granted.state
+    answer = {
+        **about,
+        "dryRun": True,
+        "status": state.status,
+        "receiptStatus": granted.receipt.status,
+        "facts": [{"type": type(fact).__name__, "data": _shown(fact)} for fact in granted.facts],
+    }
+    return JSONResponse(answer)
+
+
+def _shown(fact: Fact) -> dict[str, Any]:
+    """A fact as others see it: its stored names are Python's."""
+    data = fact.model_dump(mode="json", exclude_none=True)
+    return {to_camel(name): value for name, value in data.items()}
 
 
 def cursor_of(moment: datetime, name: str) -> str:

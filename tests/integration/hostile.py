@@ -5,9 +5,9 @@ import copy
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-Service = Literal["orders", "fulfillments"]
+from tests.integration.doors import Service
 
 PERSONAL = (
     "Adalia",
@@ -339,6 +339,18 @@ def queries() -> Iterator[Hostile]:
     yield Hostile("no parameter", "fulfillments", "GET", "/fulfillments?page=2", 422, "page")
     yield Hostile("no scenario", "orders", "POST", "/orders/demo?scenario=Adalia", 422, "scenario")
     yield Hostile("no speed", "orders", "POST", "/orders/demo?speed=warp", 422, "speed")
+    commands: list[tuple[Service, str, str, bytes | None]] = [
+        ("orders", "POST", "/orders", raw(ORDER)),
+        ("orders", "POST", "/orders/demo", None),
+        ("orders", "DELETE", "/orders/{order}", raw({"reason": "late"})),
+        ("orders", "POST", "/orders/{order}/fulfillment/pause", None),
+        ("fulfillments", "POST", "/fulfillments/{parcel}/cancel", None),
+        ("fulfillments", "DELETE", "/fulfillments/{parcel}/holds", None),
+    ]
+    for service, method, path, content in commands:
+        for query in ("dryRun=perhaps", "dryRun=", "dry_run=true", "dryrun=true", "DRYRUN=1", "dry-run=true"):
+            yield Hostile(f"{method} {path[:24]} {query}", service, method, f"{path}?{query}", 422, "dry",
+                          content)  # fmt: skip
 
 
 def wishes() -> Iterator[Hostile]:

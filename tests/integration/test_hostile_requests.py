@@ -1,30 +1,16 @@
 """Both real doors over a real PostgreSQL: whatever comes in, the answer is a 4xx and nothing is stored."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, cast
 
 import httpx
 import pytest
 import pytest_asyncio
-from fastapi import FastAPI
 
-import fulfillment_service.bootstrap as fulfillments
-import order_service.bootstrap as orders
-from contracts.chassis import telemetry
-from contracts.chassis.lifecycle import Health, Role
-from contracts.chassis.postgres import Database
-from contracts.chassis.settings import HealthSettings
-from contracts.fulfillment import StartFulfillment
-from contracts.order import workflow_id
-from contracts.values import Address, Code, Line
-from fulfillment_service.bootstrap import api as fulfillments_api
-from fulfillment_service.intake import Intake
-from fulfillment_service.settings import FulfillmentPostgresSettings
-from order_service.bootstrap import api as orders_api
-from order_service.settings import OrderPostgresSettings
+from contracts.values import Code
+from tests.integration.doors import Doors, open_doors
 from tests.integration.hostile import (
     ADDRESS,
     JSON_TYPE,
@@ -34,97 +20,45 @@ from tests.integration.hostile import (
     PERSONAL,
     REQUESTS,
     Hostile,
-    Service,
     raw,
 )
 
 in_the_house = pytest.mark.asyncio(loop_scope="module")
 
-_COUNTS = """
-    select 'events' as name, count(*) as rows from events
-    union all select 'receipts', count(*) from receipts
-    union all select 'outbox', count(*) from outbox
-    union all select 'knocks', count(*) from knocks
-    union all select 'pii', count(*) from pii
-    """
-
 
 @dataclass
 class House:
-    """Both doors, their databases, and the things that exist there."""
+    """Both doors, and the order whose things exist there."""
 
-    doors: Mapping[Service, httpx.AsyncClient]
-    databases: Mapping[Service, Database]
-    order: str = ""
-
-    async def stored(self) -> dict[str, int]:
-        """The number of rows of each table that a request may write to."""
-        counts: dict[str, int] = {}
-        for service, database in self.databases.items():
-            for row in await database.fetch(_COUNTS):
-                counts[f"{service}.{row['name']}"] = row["rows"]
-        return counts
+    doors: Doors
+    order: str
 
     async def ask(self, hostile: Hostile) -> httpx.Response:
         path = hostile.path.replace("{order}", self.order).replace("{parcel}", f"{self.order}-1")
         headers = {"Content-Type": JSON_TYPE, **hostile.headers} if hostile.content is not None else {}
         sent = {name: each.encode() if isinstance(each, str) else each for name, each in headers.items()}
-        return await self.doors[hostile.service].request(
+        return await self.doors.http[hostile.service].request(
             hostile.method, path, content=hostile.content, headers=cast("Any", sent)
         )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(orders_url: str, fulfillments_url: str) -> AsyncGenerator[House]:
-    telemetry.ensure_provider()
-    health = Health(HealthSettings())
-    order_settings = orders.Settings(postgres=OrderPostgresSettings(url=orders_url))
-    parcel_settings = fulfillments.Settings(postgres=FulfillmentPostgresSettings(url=fulfillments_url))
-    async with AsyncExitStack() as stack:
-        roles: dict[Service, Role] = {
-            "orders": await stack.enter_async_context(orders_api.open_role(order_settings, health)),
-            "fulfillments": await stack.enter_async_context(
-                fulfillments_api.open_role(parcel_settings, health)
-            ),
-        }
-        apps: dict[Service, FastAPI] = {name: cast("FastAPI", role.door) for name, role in roles.items()}
-        doors: dict[Service, httpx.AsyncClient] = {
-            name: await stack.enter_async_context(
-                httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://door")
-            )
-            for name, app in apps.items()
-        }
-        databases: dict[Service, Database] = {name: app.state.door.database for name, app in apps.items()}
-        house = House(doors, databases)
-        await _furnish(house, apps["fulfillments"].state.door.intake)
-        yield house
+    async with open_doors(orders_url, fulfillments_url) as doors:
+        yield House(doors, await _furnished(doors))
 
 
-async def _furnish(house: House, intake: Intake) -> None:
+async def _furnished(doors: Doors) -> str:
     """An order, its parcel, and an accepted wish for each, under keys that the table uses again."""
-    key = {"Idempotency-Key": KEY_OF_AN_ORDER}
-    placed = await house.doors["orders"].post("/orders", json=ORDER, headers=key)
-    assert placed.status_code == 201, placed.text
-    house.order = placed.json()["orderId"]
-    await intake.accept(
-        StartFulfillment(
-            order_id=house.order,
-            n=1,
-            lines=(Line(sku="TEAPOT", quantity=1),),
-            address=Address.model_validate(ADDRESS),
-            address_version=1,
-            country="USA",
-            customer_ref="hostile-1",
-            mode="manual",
-            reply_to=workflow_id(house.order),
-        )
-    )
+    order_id = await doors.order(ORDER, KEY_OF_AN_ORDER)
+    parcel = await doors.parcel(order_id, ADDRESS)
     key = {"Idempotency-Key": KEY_OF_A_WISH}
-    wished = await house.doors["orders"].patch(
-        f"/orders/{house.order}", json={"instructions": "the secret door"}, headers=key
+    wished = await doors.http["orders"].patch(
+        f"/orders/{order_id}", json={"instructions": "the secret door"}, headers=key
     )
-    paused = await house.doors["fulfillments"].post(f"/fulfillments/{house.order}-1/pause", headers=key)
+    paused = await doors.http["fulfillments"].post(f"/fulfillments/{parcel}/pause", headers=key)
     assert (wished.status_code, paused.status_code) == (200, 200)
+    return order_id
 
 
 def test_the_table_is_long_enough():
@@ -138,7 +72,7 @@ def test_the_table_is_long_enough():
 @in_the_house
 async def test_a_hostile_request_is_told_what_is_wrong_and_leaves_nothing(house: House, hostile: Hostile):
     """A problem with a code and a detail that helps, no word of a person in it, and not one row more."""
-    before = await house.stored()
+    before = await house.doors.stored()
     answer = await house.ask(hostile)
     assert answer.status_code == hostile.status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -151,14 +85,14 @@ async def test_a_hostile_request_is_told_what_is_wrong_and_leaves_nothing(house:
     assert len(told["detail"]) >= 10
     assert [part for part in PERSONAL if part in answer.text] == []
     assert answer.headers["Trace-Id"] == told["traceId"]
-    assert await house.stored() == before
+    assert await house.doors.stored() == before
 
 
 @in_the_house
 async def test_the_same_key_and_body_at_once_is_one_order(house: House):
     """Ten twins wait for the first one and get its answer; one of them is new."""
     headers = {"Idempotency-Key": "twins"}
-    twins = [house.doors["orders"].post("/orders", json=ORDER, headers=headers) for _ in range(10)]
+    twins = [house.doors.http["orders"].post("/orders", json=ORDER, headers=headers) for _ in range(10)]
     answers = await asyncio.gather(*twins)
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["orderId"] for answer in answers}) == 1
@@ -169,7 +103,7 @@ async def test_the_same_key_and_body_at_once_is_one_order(house: House):
 async def test_a_refused_body_does_not_use_up_its_key(house: House):
     """A validation failure is not stored: the corrected request under the same key is accepted."""
     headers = {"Idempotency-Key": "second-try", "Content-Type": JSON_TYPE}
-    door = house.doors["orders"]
+    door = house.doors.http["orders"]
     wrong = await door.post("/orders", content=raw({**ORDER, "currency": "usd"}), headers=headers)
     unsold = {**ORDER, "items": [{"sku": "NO-SUCH", "quantity": 1, "unitPriceMinor": 1}]}
     unknown = await door.post("/orders", content=raw(unsold), headers=headers)
@@ -192,6 +126,6 @@ async def test_a_refused_body_does_not_use_up_its_key(house: House):
 @in_the_house
 async def test_headers_that_mean_nothing_to_us_are_harmless(house: House, header: str, value: str):
     """A broken trace header begins a new trace; the request itself is answered."""
-    answer = await house.doors["orders"].get(f"/orders/{house.order}", headers={header: value})
+    answer = await house.doors.http["orders"].get(f"/orders/{house.order}", headers={header: value})
     assert answer.status_code == 200
     assert len(answer.headers["Trace-Id"]) == 32

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from contracts.chassis import receipts
+from contracts.chassis import knocks, receipts
 from contracts.chassis.errors import Invalid, Refused
-from contracts.chassis.postgres import Connection, Database, Row
+from contracts.chassis.knocks import Knock
+from contracts.chassis.postgres import Connection, Database, Listener, Row
 from contracts.chassis.receipts import Advance, Command, Granted, grant
+from contracts.chassis.settings import PostgresSettings
 from contracts.envelope import ReceiptStatus
 from contracts.values import Code
 from tests.integration.store.tally import Added, TallyChange, adding, publish, tally
@@ -141,6 +143,54 @@ async def test_commands_in_conflict_are_decided_again(database: Database):
     answers = await asyncio.gather(ask("c-1"), ask("c-2"))
     assert seen == [0, 0, 1]
     assert sorted(answer.version for answer in answers) == [1, 2]
+
+
+async def test_a_rehearsal_says_what_would_happen_and_leaves_nothing(
+    database: Database, settings: PostgresSettings
+):
+    """Neither rows nor a used command nor a bell; afterwards the same command is new."""
+    listener = Listener(settings.url, knocks.CHANNEL)
+    listening = asyncio.create_task(listener.run())
+    await listener.heard[knocks.CHANNEL].wait()
+    listener.heard[knocks.CHANNEL].clear()
+
+    async def knock(connection: Connection, change: TallyChange) -> None:
+        await knocks.add(connection, Knock("w"))
+
+    rehearsed = await grant(
+        tally(database, publish),
+        command(),
+        adding(2, 3),
+        status_of=accepted,
+        answer_of=total_of,
+        granted=knock,
+        rehearse=True,
+    )
+    assert (rehearsed.receipt.status, rehearsed.answer, rehearsed.version) == ("ACCEPTED", {"total": 5}, 2)
+    assert rehearsed.facts == [Added(amount=2), Added(amount=3)]
+    for table in ("events", "outbox", "knocks", "receipts"):
+        assert await database.fetch(f"select 1 from {table}") == []  # type: ignore[arg-type]
+    await asyncio.sleep(0.1)
+    assert not listener.heard[knocks.CHANNEL].is_set()
+    listening.cancel()
+    assert not (await add(database, command(), 1)).replayed
+
+
+async def test_a_rehearsal_that_meets_a_writer_is_rehearsed_again(database: Database):
+    """What it says is true of the state after the writer."""
+    tried: list[int] = []
+
+    async def decide(connection: Connection, total: int | None) -> Sequence[Added]:
+        tried.append(total or 0)
+        if len(tried) == 1:
+            await add(database, command("c-2"), 7)
+        return [Added()]
+
+    rehearsed = await grant(
+        tally(database), command(), decide, status_of=accepted, answer_of=total_of, rehearse=True
+    )
+    assert (tried, rehearsed.answer) == ([0, 7], {"total": 8})
+    assert len(await database.fetch("select 1 from events")) == 1
 
 
 async def test_what_is_granted_writes_what_must_follow(database: Database):
