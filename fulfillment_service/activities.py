@@ -9,7 +9,7 @@ from temporalio import activity
 
 from contracts import fulfillment as contract
 from contracts.chassis import pii, receipts
-from contracts.chassis.errors import Invalid, NotFound
+from contracts.chassis.errors import Invalid, NotFound, TooMany
 from contracts.chassis.event_store import Cause, Change
 from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, refuse
@@ -192,7 +192,7 @@ class FulfillmentActivities:
             if wish.malformed:
                 raise Invalid("the signal's payload could not be understood", code=Code.NOT_UNDERSTOOD)
             await self._intake.submit(_known(name), fulfillment_id, wish, command_id=command_id, actor=actor)
-        except (Invalid, NotFound) as error:
+        except (Invalid, NotFound, TooMany) as error:
             command = Command(command_id, name, contract.stream(fulfillment_id), actor, "")
             async with self._journal.database.transaction() as connection:
                 await refuse(connection, command, error.code, error.detail)

@@ -11,7 +11,7 @@ from temporalio import activity
 from contracts import fulfillment
 from contracts import order as contract
 from contracts.chassis import pii
-from contracts.chassis.errors import Invalid, NotFound, Refused, Unavailable
+from contracts.chassis.errors import Invalid, NotFound, Refused, TooMany, Unavailable
 from contracts.chassis.event_store import Cause, Change
 from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, refuse
@@ -249,7 +249,7 @@ class OrderActivities:
             await self._intake.submit(
                 _known(name), order_id, wish, command_id=command_id, actor=actor, changes=changes
             )
-        except Invalid as error:
+        except (Invalid, TooMany) as error:
             command = Command(command_id, name, contract.stream(order_id), actor, "")
             async with self._journal.database.transaction() as connection:
                 await refuse(connection, command, error.code, error.detail)

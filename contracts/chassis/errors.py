@@ -4,6 +4,7 @@ TandemError
 ├── Refused       the domain said no; asking again will not help
 ├── Invalid       the question itself is wrong; the caller must change it
 ├── NotFound      nothing of that name was ever recorded
+├── TooMany       so much was wished here that no more is taken, now or at all
 ├── Unsendable    the broker will never take this record; set aside for a person
 ├── Conflict      someone wrote first; decided again at once
 └── Unavailable   the other side does not answer; retried with back-off
@@ -52,6 +53,17 @@ class NotFound(TandemError):
     """Nothing of that name was ever recorded."""
 
     code = Code.NOT_FOUND
+
+
+class TooMany(TandemError):
+    """More was wished of this order or fulfillment than is taken."""
+
+    code = Code.TOO_MANY_WISHES
+
+    def __init__(self, detail: str | None = None, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+        """When a place is free again; None when there will be none."""
 
 
 class Unsendable(TandemError):

@@ -23,7 +23,15 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.chassis import telemetry
-from contracts.chassis.errors import Conflict, Invalid, NotFound, Refused, TandemError, Unavailable
+from contracts.chassis.errors import (
+    Conflict,
+    Invalid,
+    NotFound,
+    Refused,
+    TandemError,
+    TooMany,
+    Unavailable,
+)
 from contracts.chassis.settings import ApiSettings
 from contracts.values import Code
 from contracts.values import Message as WireMessage
@@ -39,12 +47,12 @@ _STATUS_BY_CODE: Mapping[Code, int] = {
     Code.BODY_TOO_LARGE: 413,
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.METHOD_NOT_ALLOWED: 405,
-    Code.TOO_MANY_WISHES: 429,
 }
 _STATUS_BY_TYPE: Mapping[type[TandemError], int] = {
     Refused: 409,
     Invalid: 422,
     NotFound: 404,
+    TooMany: 429,
     Conflict: 409,
     Unavailable: 503,
 }
@@ -155,7 +163,9 @@ def _of_ours(error: TandemError) -> Response:
 def _retry_after(error: TandemError, status: int) -> dict[str, str]:
     if status not in (429, 503):
         return {}
-    after = error.retry_after if isinstance(error, Unavailable) else None
+    after = error.retry_after if isinstance(error, Unavailable | TooMany) else None
+    if isinstance(error, TooMany) and after is None:
+        return {}
     return {"Retry-After": str(max(1, math.ceil(after.total_seconds())) if after else 1)}
 
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, LiteralString, TypeVar
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel
 
+from contracts.chassis import caps
 from contracts.chassis.errors import Invalid, Refused
 from contracts.chassis.event_store import Cause, Change, Decision, Fact, Journal
 from contracts.chassis.postgres import Connection, Row
@@ -82,7 +83,7 @@ async def grant(
     """The wish is decided and its receipt stored in one transaction; a known command gets its stored answer.
 
     `granted` writes what else must follow, such as a knock. A rehearsal is the same transaction, and nothing
-    of it stays. Raises Invalid(KEY_REUSED) when the same key came with another request."""
+    of it stays. Raises Invalid(KEY_REUSED) when the same key came with another request, and TooMany."""
 
     async def decided(connection: Connection) -> Granted[S]:
         # What a refused decision wrote before it said no is undone, the refusal is kept.
@@ -108,8 +109,12 @@ async def grant(
         return Granted(receipt, answer, False, change.state, change.version, facts)
 
     async def work(connection: Connection) -> Granted[S]:
+        counted = await caps.count(connection, command.stream)
         known = await _claim(connection, command)
-        return await decided(connection) if known is None else _replayed(known, command)
+        if known is not None:
+            return _replayed(known, command)
+        caps.check(command.name, **(await counted.fetchone() or {}))
+        return await decided(connection)
 
     async def rehearsal(connection: Connection) -> Granted[S]:
         await connection.queue("savepoint rehearsal")

@@ -13,7 +13,7 @@ from psycopg_pool import PoolTimeout
 from pydantic import ConfigDict
 
 from contracts.chassis import problems, telemetry
-from contracts.chassis.errors import Conflict, Invalid, NotFound, Refused, TandemError, Unavailable
+from contracts.chassis.errors import Conflict, Invalid, NotFound, Refused, TandemError, TooMany, Unavailable
 from contracts.chassis.settings import ApiSettings
 from contracts.values import Code, LineItem, Message, Text200
 
@@ -29,7 +29,7 @@ class Parcel(Message):
 
 ERRORS: dict[str, Exception] = {
     "refused": Refused("It has ended.", code=Code.ALREADY_ENDED, cut_off="HandOverStarted"),
-    "busy": Refused("Too many.", code=Code.TOO_MANY_WISHES),
+    "busy": TooMany("Too many."),
     "reused": Invalid("The key was used.", code=Code.KEY_REUSED),
     "missing": NotFound(),
     "conflict": Conflict(),

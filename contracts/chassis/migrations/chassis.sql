@@ -43,6 +43,7 @@ create table receipts (
     effective_at timestamptz
 );
 create index receipts_open on receipts (stream) where status in ('RECEIVED', 'ACCEPTED');
+create index receipts_counted on receipts (stream, received_at) where code is distinct from 'TOO_MANY_WISHES';
 
 create table outbox (
     id bigint generated always as identity primary key,
