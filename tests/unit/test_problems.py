@@ -29,7 +29,8 @@ class Parcel(Message):
 
 ERRORS: dict[str, Exception] = {
     "refused": Refused("It has ended.", code=Code.ALREADY_ENDED, cut_off="HandOverStarted"),
-    "busy": TooMany("Too many."),
+    "busy": TooMany("Too many.", retry_after=timedelta(seconds=11.2)),
+    "never": TooMany("Far too many."),
     "reused": Invalid("The key was used.", code=Code.KEY_REUSED),
     "missing": NotFound(),
     "conflict": Conflict(),
@@ -103,6 +104,8 @@ async def test_each_error_has_its_status(door: httpx.AsyncClient, name: str, sta
 async def test_an_answer_says_when_to_come_back_and_what_is_too_late(door: httpx.AsyncClient):
     """Retry-After rounds up; a refusal names its cut-off."""
     assert (await door.get("/errors/away")).headers["Retry-After"] == "3"
+    assert (await door.get("/errors/busy")).headers["Retry-After"] == "12"
+    assert "Retry-After" not in (await door.get("/errors/never")).headers
     assert (await door.get("/errors/refused")).json()["cutOff"] == "HandOverStarted"
 
 
