@@ -159,6 +159,10 @@ class FulfillmentEventData(Message):
     """The step the fact is about, where it is about one."""
     code: Code | None = None
     command_id: str | None = None
+    actor: str | None = None
+    """Who wanted it; the service itself for what follows by itself."""
+    hold: Hold | None = None
+    """The hold the fact is about, where it is about one."""
 
 
 FACTS = (
@@ -176,6 +180,8 @@ FACTS = (
     "HandedOver",
     "HandOverRefused",
     "AddressChanged",
+    "CancelAsked",
+    "CancelRejected",
     "CancelRequested",
     "Restocked",
     "FulfillmentCancelled",

@@ -3,8 +3,10 @@
 The rules are in the aggregate, the retries are Temporal's, the transaction is the journal's."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 from temporalio import activity
 
 from contracts import fulfillment as contract
@@ -36,6 +38,8 @@ FULFILLMENT_WISHES: tuple[WishName, ...] = (
     "completeStep",
     "failStep",
     "resolveException",
+    "acceptCancellation",
+    "rejectCancellation",
 )
 
 
@@ -60,13 +64,23 @@ class Snapshot(Message):
     code: Code | None = None
     address_version: int = 1
     holds: tuple[Hold, ...] = ()
+    alarm: datetime | None = None
+    """When time alone changes something."""
+    asked: tuple[str, ...] = ()
+    """Cancels that a person has to accept or reject."""
     waiting: tuple[str, ...] = ()
-    """Commands that were accepted and have not taken effect."""
+    """Commands that were taken and have not taken effect."""
     items_picked: int = 0
     items_total: int = 0
     steps_done: int = 0
     steps_total: int = 0
     percent: int = 0
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A history keeps each one, and most of it is as it was at the start."""
+        written = zip(write(self).items(), type(self).model_fields.items(), strict=True)
+        return {name: value for (name, value), (own, field) in written if getattr(self, own) != field.default}
 
 
 class Report(Message):
@@ -98,6 +112,7 @@ class FulfillmentActivities:
             self.hand_over,
             self.settle,
             self.submit,
+            self.elapse,
             self.signal_order_workflow,
             self.query_order_status,
         ]
@@ -185,13 +200,26 @@ class FulfillmentActivities:
         return snapshot(await self._decide(fulfillment_id, "settle", steps.settle))
 
     @activity.defn
-    async def submit(self, fulfillment_id: str, name: str, wish: Wish, command_id: str) -> Snapshot:
+    async def elapse(self, fulfillment_id: str, now: datetime) -> Snapshot:
+        """What the time alone changes is recorded."""
+
+        def decide(state: Fulfillment) -> Sequence[FulfillmentEvent]:
+            return steps.elapse(state, now)
+
+        return snapshot(await self._decide(fulfillment_id, "elapse", decide))
+
+    @activity.defn
+    async def submit(
+        self, fulfillment_id: str, name: str, wish: Wish, command_id: str, now: datetime
+    ) -> Snapshot:
         """The wish has its receipt, whatever it was; one that came over REST had it before."""
         actor = wish.actor or "temporal"
         try:
             if wish.malformed:
                 raise Invalid("the signal's payload could not be understood", code=Code.NOT_UNDERSTOOD)
-            await self._intake.submit(_known(name), fulfillment_id, wish, command_id=command_id, actor=actor)
+            await self._intake.submit(
+                _known(name), fulfillment_id, wish, command_id=command_id, actor=actor, asked_at=now
+            )
         except (Invalid, NotFound, TooMany) as error:
             command = Command(command_id, name, contract.stream(fulfillment_id), actor, "")
             async with self._journal.database.transaction() as connection:
@@ -205,7 +233,9 @@ class FulfillmentActivities:
         state = change.state
         try:
             for command_id in report.command_ids:
-                if outcome := await self._outcome(state, command_id):
+                outcome = await self._outcome(state, command_id)
+                # What a person still has to decide is no answer yet.
+                if outcome and outcome.status != "RECEIVED":
                     await self._bridge.answer(state.reply_to, outcome)
             if report.is_end and state.outcome:
                 completed = FulfillmentCompleted(
@@ -299,6 +329,8 @@ def snapshot(change: Change[Fulfillment, FulfillmentEvent]) -> Snapshot:
         code=_code(state),
         address_version=state.address_version,
         holds=state.holds,
+        alarm=state.alarm,
+        asked=tuple(asked.command_id for asked in state.asked),
         waiting=tuple(wish.command_id for wish in state.waiting),
         items_picked=state.items_picked,
         items_total=state.items_total,

@@ -1,5 +1,7 @@
 """The facts of a fulfillment: what happened, in the past tense, without anything that names a person."""
 
+from datetime import datetime
+
 from contracts.chassis.event_store import Fact
 from contracts.values import Code, HoldReason, Line, WarehouseMode
 
@@ -18,18 +20,25 @@ class FulfillmentAccepted(Fact):
     address_version: int
     reply_to: str
     """The order's workflow id."""
+    warehouse: str
+    carrier: str
 
 
 class HoldPlaced(Fact):
     handle: str
     reason: HoldReason
+    holder: str | None = None
+    until: datetime | None = None
+    standing: bool = False
+    """It freezes everything that matches; this parcel met it."""
     command_id: str | None = None
-    """None for a hold that came with the parcel."""
+    """None for a hold that came with the parcel, and for a standing one."""
 
 
 class HoldReleased(Fact):
     handle: str
     command_id: str | None = None
+    """None for one that ended by itself, and for a standing one."""
 
 
 class StepStarted(Fact):
@@ -72,6 +81,9 @@ class LabelRefused(Fact):
 
 class LabelVoided(Fact):
     n: int
+    cost_minor: int
+    """What it had cost, and is of no use any more."""
+    currency: str
 
 
 class HandOverStarted(Fact):
@@ -99,7 +111,22 @@ class AddressChanged(Fact):
     command_id: str | None = None
 
 
+class CancelAsked(Fact):
+    """The order asks for the end; nothing begins before a person has said yes or no."""
+
+    command_id: str
+    answer_by: datetime
+
+
+class CancelRejected(Fact):
+    """A person said no: the parcel goes on with the very step."""
+
+    command_id: str
+
+
 class CancelRequested(Fact):
+    """The parcel is taken apart, by an operator's own word or because a request was accepted."""
+
     command_id: str
 
 
@@ -145,6 +172,8 @@ FulfillmentEvent = (
     | HandedOver
     | HandOverRefused
     | AddressChanged
+    | CancelAsked
+    | CancelRejected
     | CancelRequested
     | Restocked
     | FulfillmentCancelled

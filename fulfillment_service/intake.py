@@ -4,6 +4,7 @@ One transaction locks the receipt, loads the fulfillment, asks the pure decision
 refusal with everything that follows from them."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from contracts import fulfillment as contract
 from contracts.chassis import knocks, pii
@@ -14,7 +15,7 @@ from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, Granted, grant
 from contracts.envelope import ReceiptStatus, Wish, WishName, hold_of
 from contracts.fulfillment import StartFulfillment
-from contracts.values import Code
+from contracts.values import Code, Hold
 from fulfillment_service.events import FulfillmentEvent
 from fulfillment_service.fulfillment import Fulfillment, steps, wishes
 from fulfillment_service.settings import WarehouseSettings
@@ -25,9 +26,10 @@ FulfillmentJournal = Journal[Fulfillment, FulfillmentEvent]
 class Intake:
     """Accepts parcels and grants wishes, for the REST door and for the workflow alike."""
 
-    def __init__(self, journal: FulfillmentJournal, warehouse: WarehouseSettings) -> None:
+    def __init__(self, journal: FulfillmentJournal, warehouse: WarehouseSettings, *, carrier: str) -> None:
         self._journal = journal
         self._warehouse = warehouse
+        self._carrier = carrier
 
     async def accept(self, request: StartFulfillment) -> Change[Fulfillment, FulfillmentEvent]:
         """The parcel exists, with its holds and its address; accepted again, nothing is added."""
@@ -37,7 +39,13 @@ class Intake:
             if known is not None:
                 return []
             await _keep_personal(connection, stream, request)
-            return steps.accept(request, mode=self._warehouse.mode, pace_seconds=self._warehouse.pace_seconds)
+            return steps.accept(
+                request,
+                mode=self._warehouse.mode,
+                pace_seconds=self._warehouse.pace_seconds,
+                warehouse=self._warehouse.name,
+                carrier=self._carrier,
+            )
 
         return await self._journal.change(stream, Cause("order-service", f"{stream}/accept"), decide)
 
@@ -52,13 +60,17 @@ class Intake:
         request_hash: str = "",
         expected_version: int | None = None,
         knock: bool = False,
+        asked_at: datetime | None = None,
         rehearse: bool = False,
     ) -> Granted[Fulfillment]:
         """The wish has its receipt; asked again, the same one.
 
+        `asked_at` is when the order asked for it: where the policy is `ask`, a person then decides about a
+        cancel. None is a person's own word.
         Raises NotFound for a parcel nobody asked for, Invalid(VERSION_MISMATCH) when it is not at the version
         the caller expected, Invalid(NOT_UNDERSTOOD) when the wish lacks what it is about."""
         stream = contract.stream(fulfillment_id)
+        command = Command(command_id, name, stream, actor, request_hash)
 
         async def decide(connection: Connection, state: Fulfillment | None) -> Sequence[FulfillmentEvent]:
             if state is None:
@@ -66,7 +78,7 @@ class Intake:
             if expected_version is not None:
                 await self._expect(connection, stream, expected_version)
             await _keep_wish(connection, state, wish, command_id)
-            return _decide(name, state, wish, command_id)
+            return self._decide(command, state, wish, asked_at)
 
         async def tell_workflow(
             connection: Connection, change: Change[Fulfillment, FulfillmentEvent]
@@ -77,10 +89,46 @@ class Intake:
         def status(change: Change[Fulfillment, FulfillmentEvent]) -> ReceiptStatus:
             return wishes.status_of(change.state, command_id)
 
-        command = Command(command_id, name, stream, actor, request_hash)
         return await grant(
             self._journal, command, decide, status_of=status, granted=tell_workflow, rehearse=rehearse
         )
+
+    def _decide(  # noqa: PLR0911  one case a wish
+        self, command: Command, state: Fulfillment, wish: Wish, asked_at: datetime | None
+    ) -> list[FulfillmentEvent]:
+        payload, command_id = wish.payload, command.command_id
+        match command.name:
+            case "pauseFulfillment" | "applyHold":
+                return wishes.place_hold(state, hold=_held(wish, command), command_id=command_id)
+            case "resumeFulfillment":
+                return wishes.resume(state, handle=payload.handle, command_id=command_id)
+            case "releaseHold":
+                return wishes.release(state, handle=payload.handle, command_id=command_id)
+            case "cancelFulfillment":
+                return wishes.request_cancel(
+                    state, command_id=command_id, answer_by=self._answer_by(asked_at)
+                )
+            case "acceptCancellation" if payload.request:
+                return wishes.accept_cancellation(state, request=payload.request)
+            case "rejectCancellation" if payload.request:
+                return wishes.reject_cancellation(state, request=payload.request)
+            case "updateShippingAddress" if payload.address:
+                return wishes.change_address(state, command_id=command_id)
+            case "completeStep" if payload.step_key:
+                return wishes.complete_step(state, step_key=payload.step_key)
+            case "failStep" if payload.step_key:
+                return wishes.fail_step(state, step_key=payload.step_key)
+            case "resolveException":
+                return wishes.resolve_exception(state)
+            case _:
+                raise Invalid(
+                    f"a fulfillment does not understand this {command.name}", code=Code.NOT_UNDERSTOOD
+                )
+
+    def _answer_by(self, asked_at: datetime | None) -> datetime | None:
+        if asked_at is None or self._warehouse.cancel_policy == "accept":
+            return None
+        return asked_at + timedelta(seconds=self._warehouse.cancel_answer_seconds)
 
     async def _expect(self, connection: Connection, stream: str, version: int) -> None:
         rows = await connection.execute(
@@ -102,29 +150,10 @@ async def _keep_wish(connection: Connection, state: Fulfillment, wish: Wish, com
         await pii.put(connection, state.stream, "address", state.address_version + 1, content)
 
 
-def _decide(name: WishName, state: Fulfillment, wish: Wish, command_id: str) -> list[FulfillmentEvent]:  # noqa: PLR0911  one case a wish
-    payload = wish.payload
-    match name:
-        case "pauseFulfillment":
-            return wishes.place_hold(state, hold=hold_of(wish, command_id), command_id=command_id)
-        case "applyHold":
-            return wishes.place_hold(state, hold=hold_of(wish, command_id), command_id=command_id)
-        case "resumeFulfillment":
-            return wishes.resume(state, handle=payload.handle, command_id=command_id)
-        case "releaseHold":
-            return wishes.release(state, handle=payload.handle, command_id=command_id)
-        case "cancelFulfillment":
-            return wishes.request_cancel(state, command_id=command_id)
-        case "updateShippingAddress" if payload.address:
-            return wishes.change_address(state, command_id=command_id)
-        case "completeStep" if payload.step_key:
-            return wishes.complete_step(state, step_key=payload.step_key)
-        case "failStep" if payload.step_key:
-            return wishes.fail_step(state, step_key=payload.step_key)
-        case "resolveException":
-            return wishes.resolve_exception(state)
-        case _:
-            raise Invalid(f"a fulfillment does not understand this {name}", code=Code.NOT_UNDERSTOOD)
+def _held(wish: Wish, command: Command) -> Hold:
+    """The hold that is asked for, held by whoever asks unless the wish says who."""
+    hold = hold_of(wish, command.command_id)
+    return hold.model_copy(update={"holder": hold.holder or command.actor, "standing": False})
 
 
 async def _keep_personal(connection: Connection, ref: str, request: StartFulfillment) -> None:

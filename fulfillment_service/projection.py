@@ -11,7 +11,8 @@ from contracts.chassis.postgres import Connection
 from contracts.envelope import Event
 from fulfillment_service.events import FulfillmentEvent
 from fulfillment_service.fulfillment import Fulfillment
-from fulfillment_service.fulfillment.wishes import advances, allowed_actions
+from fulfillment_service.fulfillment.horizon import allowed_actions
+from fulfillment_service.fulfillment.wishes import advances
 from fulfillment_service.publishing import paused_from, records
 
 
@@ -69,10 +70,12 @@ def document(state: Fulfillment) -> dict[str, Any]:
         "serviceLevel": state.service_level,
         "customerRef": state.customer_ref,
         "country": state.country,
+        "warehouse": state.warehouse,
+        "carrier": state.carrier,
         "currentStep": state.step_key,
         "stepOpen": state.is_moving,
         "pausedFrom": paused_from(state),
-        "holds": [hold.model_dump(mode="json") for hold in state.holds],
+        "holds": [hold.model_dump(mode="json", exclude_none=True) for hold in state.holds],
         "itemsPicked": state.items_picked,
         "itemsTotal": state.items_total,
         "stepsDone": state.steps_done,
@@ -80,6 +83,16 @@ def document(state: Fulfillment) -> dict[str, Any]:
         "percent": state.percent,
         "addressVersion": state.address_version,
         "trackingReference": state.label.tracking_reference if state.label else None,
+        "labelCosts": {
+            "bookedMinor": state.costs.booked_minor,
+            "wastedMinor": state.costs.wasted_minor,
+            "currency": state.costs.currency,
+        }
+        if state.costs.booked_minor
+        else None,
+        "cancellationRequests": [
+            {"commandId": asked.command_id, "answerBy": asked.answer_by.isoformat()} for asked in state.asked
+        ],
         "exception": {"stepKey": state.trouble.step_key, "code": state.trouble.code}
         if state.trouble and not state.is_ended
         else None,

@@ -7,8 +7,8 @@ from contracts.chassis.event_store import Change, Recorded
 from contracts.chassis.outbox import OutboxRecord
 from contracts.chassis.publishing import Publication
 from contracts.fulfillment import FulfillmentEventData, Stage
-from contracts.values import Code
-from fulfillment_service.events import FulfillmentEvent
+from contracts.values import Code, Hold
+from fulfillment_service.events import FulfillmentEvent, HoldPlaced, HoldReleased
 from fulfillment_service.fulfillment import Fulfillment, evolve
 
 PUBLICATION = Publication(contract.TOPIC, contract.SOURCE, contract.EVENT_TYPE_PREFIX)
@@ -18,11 +18,13 @@ def records(change: Change[Fulfillment, FulfillmentEvent]) -> Iterator[OutboxRec
     """One record for each new fact, in order, with the fulfillment as it was right after that fact."""
     state = change.before
     for recorded in change.recorded:
-        state = evolve(state, recorded.fact)
-        yield PUBLICATION.record(recorded, state.order_id, _data(recorded, state))
+        before, state = state, evolve(state, recorded.fact)
+        yield PUBLICATION.record(recorded, state.order_id, _data(recorded, before, state))
 
 
-def _data(recorded: Recorded[FulfillmentEvent], state: Fulfillment) -> FulfillmentEventData:
+def _data(
+    recorded: Recorded[FulfillmentEvent], before: Fulfillment | None, state: Fulfillment
+) -> FulfillmentEventData:
     code = getattr(recorded.fact, "code", None)
     return FulfillmentEventData(
         order_id=state.order_id,
@@ -43,7 +45,21 @@ def _data(recorded: Recorded[FulfillmentEvent], state: Fulfillment) -> Fulfillme
         step_key=getattr(recorded.fact, "step_key", None),
         code=code if isinstance(code, Code) else None,
         command_id=recorded.command_id,
+        actor=recorded.actor,
+        hold=_hold(recorded.fact, before, state),
     )
+
+
+def _hold(fact: FulfillmentEvent, before: Fulfillment | None, after: Fulfillment) -> Hold | None:
+    """The hold that was placed or released."""
+    match fact:
+        case HoldPlaced():
+            shown = after.holds
+        case HoldReleased() if before:
+            shown = before.holds
+        case _:
+            return None
+    return next((hold for hold in shown if hold.handle == fact.handle), None)
 
 
 def paused_from(state: Fulfillment) -> Stage | None:

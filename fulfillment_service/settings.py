@@ -1,10 +1,12 @@
 """What an operator may set of the fulfillment service, beyond the blocks both services share."""
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.chassis.settings import ApiSettings, KafkaSettings, PostgresSettings
-from contracts.values import WarehouseMode
+from contracts.values import Reference, WarehouseMode
 
 
 class FulfillmentPostgresSettings(PostgresSettings):
@@ -24,6 +26,8 @@ class CarrierSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TANDEM_", use_attribute_docstrings=True, frozen=True)
 
+    carrier_name: Reference = "sandbox"
+    """What a standing hold on this carrier names."""
     carrier_url: str = "http://127.0.0.1:3234/carrier"
     carrier_timeout_seconds: float = Field(default=10.0, gt=0)
     """Three questions fit in the 40 seconds an activity may take: the lookup, the call and room to record."""
@@ -40,3 +44,11 @@ class WarehouseSettings(BaseSettings):
     """`manual` waits for an operator's word at each step."""
     pace_seconds: float = Field(default=0.0, ge=0, le=3600)
     """How long a step takes in automatic mode."""
+    name: Reference = "main"
+    """What a standing hold on this warehouse names."""
+    cancel_policy: Literal["accept", "ask"] = "accept"
+    """With `ask` an operator accepts or rejects what the order wants cancelled; nothing begins meanwhile."""
+    cancel_answer_seconds: float = Field(default=3600.0, gt=0)
+    """A request that nobody answers for so long is an exception."""
+    drain_per_second: float = Field(default=20.0, gt=0)
+    """So many parcels go on each second after a standing hold was lifted, where nobody says otherwise."""

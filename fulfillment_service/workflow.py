@@ -4,8 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 from temporalio import workflow
@@ -22,8 +22,10 @@ from fulfillment_service.fulfillment import Step
 
 REQUEST_WAIT = timedelta(minutes=1)
 """A workflow that was called without anything to do ends after so long."""
-LOOK_AGAIN = timedelta(minutes=10)
-"""Stopped for so long without a knock the stream is read again; each further time six times later."""
+LOOK_AGAIN = timedelta(hours=1)
+"""Stopped for so long without a knock the stream is read again; each further time six times later.
+
+A knock is never lost, so this is for what nobody thought of; each look is six events of history."""
 LOOK_AGAIN_LATEST = timedelta(days=10)
 REPORT_TRIES = 10
 """An order's workflow that is gone is started again by its own service; so often we try to reach it."""
@@ -43,6 +45,7 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
         self._news: deque[str] = deque()
         self._is_telling = False
         self._is_over = False
+        self._clock: asyncio.Task[None] | None = None
 
     @workflow.run
     async def run(self, fulfillment_id: str) -> Outcome:
@@ -139,7 +142,7 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
             self._make_room()
             if not await self._arrivals.come(within=patience):
                 patience = min(patience * 6, LOOK_AGAIN_LATEST)
-                self._arrivals.note(None)
+                self._arrivals.note("knock")
             await self._serve()
         return self._parcel.step
 
@@ -160,24 +163,47 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
     async def _serve(self) -> None:
         """Everything that arrived is recorded, in the order it came; the order will hear of each wish."""
         while self._arrivals:
-            arrival = self._arrivals.next()
-            if arrival is None:
-                self._see(await stored(FulfillmentActivities.load, self._fulfillment_id))
-                continue
-            name, wish = arrival
-            command_id = self._arrivals.command_id(wish)
-            self._see(
-                await stored(FulfillmentActivities.submit, self._fulfillment_id, name, wish, command_id)
-            )
-            self._news.append(command_id)
+            now = workflow.now()
+            match self._arrivals.next():
+                case "knock":
+                    self._see(await stored(FulfillmentActivities.load, self._fulfillment_id))
+                case "alarm":
+                    self._see(await stored(FulfillmentActivities.elapse, self._fulfillment_id, now))
+                case (name, wish):
+                    command_id = self._arrivals.command_id(wish)
+                    self._see(
+                        await stored(
+                            FulfillmentActivities.submit, self._fulfillment_id, name, wish, command_id, now
+                        )
+                    )
+                    self._news.append(command_id)
 
     def _see(self, seen: Snapshot) -> None:
-        """The newest snapshot counts; a wish that has taken effect since the last one is news."""
+        """The newest snapshot counts; a wish that was answered or took effect since the last one is news."""
         if seen.version < self._parcel.version:
             return
-        self._news.extend(command_id for command_id in self._parcel.waiting if command_id not in seen.waiting)
-        self._parcel = seen
+        before, self._parcel = self._parcel, seen
+        self._news.extend(command_id for command_id in before.waiting if command_id not in seen.waiting)
+        self._news.extend(
+            command_id
+            for command_id in before.asked
+            if command_id not in seen.asked and command_id in seen.waiting
+        )
+        self._set_the_clock(before.alarm)
         workflow.set_current_details(f"{seen.status}: next {seen.step_key or seen.step}")
+
+    def _set_the_clock(self, before: datetime | None) -> None:
+        """When the alarm is due it arrives like anything else; nothing waits for one that is over."""
+        alarm = self._parcel.alarm
+        if self._clock and alarm == before and not self._clock.done():
+            return
+        if self._clock:
+            self._clock.cancel()
+        self._clock = asyncio.create_task(self._ring(alarm)) if alarm else None
+
+    async def _ring(self, alarm: datetime) -> None:
+        await workflow.sleep(max((alarm - workflow.now()).total_seconds(), 0))
+        self._arrivals.note("alarm")
 
     def _make_room(self) -> None:
         """A history that has grown long is left behind: everything is in the stream."""
@@ -254,7 +280,7 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
 
     @workflow.signal(name="knock")
     def knock(self, *extra: Any) -> None:
-        self._arrivals.note(None)
+        self._arrivals.note("knock")
 
     @workflow.signal(dynamic=True)
     def other(self, name: str, args: Sequence[RawValue]) -> None:
@@ -305,8 +331,8 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
         return self.progress() if name.startswith("getFulfillmentProgress") else self.status()
 
 
-Arrival = tuple[str, Wish] | None
-"""A wish by its name, or a knock: read the stream again."""
+Arrival = tuple[str, Wish] | Literal["knock", "alarm"]
+"""A wish by its name; a knock: read the stream again; the alarm: time alone changes something."""
 
 # A signal's argument is what its JSON says and no more: beside `*extra` Temporal's SDK ignores the types.
 _REQUEST: TypeAdapter[StartFulfillment | None] = TypeAdapter(contract.StartSignal)

@@ -48,4 +48,4 @@ def journal_of(database: Database) -> FulfillmentJournal:
 
 
 def intake_of(journal: FulfillmentJournal, settings: Settings) -> Intake:
-    return Intake(journal, settings.warehouse)
+    return Intake(journal, settings.warehouse, carrier=settings.carrier.carrier_name)

@@ -1,37 +1,13 @@
 """The fulfillment as its facts have made it, and what comes next."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import Literal, assert_never
+from typing import Literal
 
 from contracts import fulfillment as contract
-from contracts.envelope import ReceiptStatus
 from contracts.fulfillment import HAND_OVER, PACK, QUALITY, Stage, label_step, pick_step
 from contracts.values import Code, Hold, Line, Outcome, WarehouseMode
-from fulfillment_service.events import (
-    AddressChanged,
-    CancelRequested,
-    ExceptionRaised,
-    ExceptionResolved,
-    FulfillmentAccepted,
-    FulfillmentCancelled,
-    FulfillmentEvent,
-    FulfillmentFailed,
-    HandedOver,
-    HandOverRefused,
-    HandOverStarted,
-    HoldPlaced,
-    HoldReleased,
-    LabelBooked,
-    LabelRefused,
-    LabelRequested,
-    LabelVoided,
-    Restocked,
-    StepCompleted,
-    StepFailed,
-    StepStarted,
-)
 
 REFUSALS_BEFORE_EXCEPTION = 3
 """So many hand-overs in a row the carrier may refuse before a person has to look."""
@@ -60,6 +36,17 @@ class Label:
     provider_key: str
     tracking_reference: str | None = None
     """None while the carrier's answer is unknown."""
+    cost_minor: int = 0
+    currency: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCosts:
+    """What the carrier took for labels, and how much of it for labels that were voided."""
+
+    booked_minor: int = 0
+    wasted_minor: int = 0
+    currency: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +58,24 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A cancel that nobody has accepted or rejected yet."""
+
+    command_id: str
+    answer_by: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """Why fewer steps are done than were."""
+
+    reason: Literal["address", "cancel", "failure"]
+    command_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
-    """A wish that was accepted and has not taken effect yet."""
+    """A wish that was taken and has not taken effect yet."""
 
     command_id: str
     name: Literal["hold", "release", "address", "cancel"]
@@ -93,9 +96,13 @@ class Fulfillment:
     mode: WarehouseMode
     pace_seconds: float
     reply_to: str
+    warehouse: str
+    carrier: str
     address_version: int
     stage: Stage = Stage.WAITING
     holds: tuple[Hold, ...] = ()
+    outlived: frozenset[str] = frozenset()
+    """Standing holds that ended for this parcel. Their handles are never used again."""
     worked: int = 0
     """So many warehouse steps are completed; they have one order."""
     open_step: str | None = None
@@ -103,6 +110,7 @@ class Fulfillment:
     labels: int = 0
     """So many labels were asked for."""
     label: Label | None = None
+    costs: LabelCosts = LabelCosts()
     hand_overs: int = 0
     hand_over: str | None = None
     """The provider key of the hand-over in flight."""
@@ -111,10 +119,13 @@ class Fulfillment:
     trouble: Trouble | None = None
     failure: Code | None = None
     """Why the parcel is taken apart, when nobody asked for it."""
+    asked: tuple[Asked, ...] = ()
     is_cancelled: bool = False
     waiting: tuple[Waiting, ...] = ()
     percent: int = 0
     """Never falls, whatever has to be done again."""
+    setback: Setback | None = None
+    """The last change because of which something has to be done again."""
 
     @property
     def fulfillment_id(self) -> str:
@@ -137,6 +148,11 @@ class Fulfillment:
     def is_undone(self) -> bool:
         """True from an accepted cancel or a failed step on."""
         return self.is_cancelled or self.failure is not None
+
+    @property
+    def is_asked(self) -> bool:
+        """Somebody asked for the end, and a person has to decide."""
+        return bool(self.asked) and not self.is_undone
 
     @property
     def is_moving(self) -> bool:
@@ -186,13 +202,28 @@ class Fulfillment:
         """Why the next step may not begin."""
         if self.trouble is not None:
             return self.trouble.code
+        if self.is_asked:
+            return Code.CANCEL_IN_PROGRESS
         return Code.ON_HOLD if self.holds else None
 
     @property
+    def begins(self) -> bool:
+        """The next thing to do is to begin a step."""
+        return self.step in (Step.WORK, Step.BOOK_LABEL, Step.HAND_OVER) and not self.is_moving
+
+    @property
     def is_stopped(self) -> bool:
-        """The next step would have to begin, and may not: only a wish can change that."""
-        begins = self.step in (Step.WORK, Step.BOOK_LABEL, Step.HAND_OVER) and not self.is_moving
-        return begins and self.obstacle is not None
+        """The next step would have to begin, and may not: only a wish or the time can change that."""
+        return self.begins and self.obstacle is not None
+
+    @property
+    def alarm(self) -> datetime | None:
+        """The earliest moment at which time alone changes something; see `steps.elapse`."""
+        if self.is_ended or self.is_undone:
+            return None
+        ends = [hold.until for hold in self.holds if hold.until]
+        deadlines = [] if self.trouble else [asked.answer_by for asked in self.asked]
+        return min([*ends, *deadlines], default=None)
 
     @property
     def waits_for_operator(self) -> bool:
@@ -206,7 +237,7 @@ class Fulfillment:
         """What people see: the stage, unless an overlay hides it."""
         if self.is_ended:
             return self.stage.value
-        if self.is_cancelled:
+        if self.is_cancelled or self.is_asked:
             return "CANCEL_REQUESTED"
         if self.trouble or self.failure:
             return "EXCEPTION"
@@ -246,111 +277,3 @@ _ENDS: dict[Stage, Outcome] = {
     Stage.CANCELLED: "CANCELLED",
     Stage.FAILED: "FAILED",
 }
-
-
-def evolve(fulfillment: Fulfillment | None, fact: FulfillmentEvent) -> Fulfillment:
-    """The fulfillment after one more fact."""
-    if isinstance(fact, FulfillmentAccepted):
-        return Fulfillment(**dict(fact))
-    if fulfillment is None:
-        raise ValueError("a fulfillment begins with FulfillmentAccepted")
-    after = _learnt(fulfillment, fact)
-    waiting = (*fulfillment.waiting, *_wished(fact))
-    percent = max(after.percent, 100 * after.steps_done // after.steps_total)
-    return replace(
-        after, percent=percent, waiting=tuple(each for each in waiting if verdict(after, each) == "ACCEPTED")
-    )
-
-
-def evolved(fulfillment: Fulfillment, facts: Iterable[FulfillmentEvent]) -> Fulfillment:
-    """The fulfillment after several more facts."""
-    for fact in facts:
-        fulfillment = evolve(fulfillment, fact)
-    return fulfillment
-
-
-def _learnt(f: Fulfillment, fact: FulfillmentEvent) -> Fulfillment:
-    match fact:
-        case FulfillmentAccepted():
-            raise ValueError("a fulfillment is accepted once")
-        case HoldPlaced():
-            return replace(f, holds=(*f.holds, Hold(handle=fact.handle, reason=fact.reason)))
-        case HoldReleased():
-            return replace(f, holds=tuple(hold for hold in f.holds if hold.handle != fact.handle))
-        case StepStarted():
-            stage = Stage.PACKING if fact.step_key == PACK else Stage.PICKING
-            return replace(f, open_step=fact.step_key, stage=stage)
-        case StepCompleted():
-            stage = {QUALITY: Stage.PACKING, PACK: Stage.READY_TO_SHIP}.get(fact.step_key, f.stage)
-            return replace(f, open_step=None, worked=f.worked + 1, stage=stage)
-        case StepFailed():
-            return replace(f, open_step=None, failure=fact.code)
-        case LabelRequested():
-            label = Label(fact.n, fact.address_version, fact.provider_key)
-            return replace(f, labels=fact.n, label=label)
-        case LabelBooked():
-            booked = replace(f.label, tracking_reference=fact.tracking_reference) if f.label else None
-            return replace(f, label=booked)
-        case LabelRefused() | LabelVoided():
-            return replace(f, label=None)
-        case HandOverStarted():
-            return replace(f, hand_over=fact.provider_key, hand_overs=f.hand_overs + 1)
-        case HandedOver():
-            return replace(f, hand_over=None, stage=Stage.SHIPPED)
-        case HandOverRefused():
-            return replace(f, hand_over=None, refusals=f.refusals + 1)
-        case AddressChanged():
-            return replace(f, address_version=fact.version)
-        case CancelRequested():
-            # A warehouse step in flight is left as it is: what it was about has not been picked.
-            return replace(f, is_cancelled=True, open_step=None)
-        case Restocked():
-            return f
-        case FulfillmentCancelled():
-            return replace(f, stage=Stage.CANCELLED)
-        case FulfillmentFailed():
-            return replace(f, stage=Stage.FAILED)
-        case ExceptionRaised():
-            return replace(f, trouble=Trouble(fact.step_key, fact.code))
-        case ExceptionResolved():
-            return replace(f, trouble=None, refusals=0)
-        case _:
-            assert_never(fact)
-
-
-def _wished(fact: FulfillmentEvent) -> list[Waiting]:
-    """The wish that a fact grants."""
-    match fact:
-        case HoldPlaced(command_id=str() as command_id):
-            return [Waiting(command_id, "hold", fact.handle)]
-        case HoldReleased(command_id=str() as command_id):
-            return [Waiting(command_id, "release")]
-        case AddressChanged(command_id=str() as command_id):
-            return [Waiting(command_id, "address", str(fact.version))]
-        case CancelRequested():
-            return [Waiting(fact.command_id, "cancel")]
-        case _:
-            return []
-
-
-def verdict(f: Fulfillment, wish: Waiting) -> ReceiptStatus:
-    """What has become of an accepted wish: ACCEPTED until it takes effect or something overtakes it."""
-    match wish.name:
-        case "hold":
-            if wish.subject not in {hold.handle for hold in f.holds}:
-                return "SUPERSEDED"
-            return "ACCEPTED" if f.is_moving else "EFFECTIVE"
-        case "release":
-            if f.is_undone:
-                return "SUPERSEDED"
-            goes_on = f.is_moving or f.is_ended or f.waits_for_operator
-            return "EFFECTIVE" if goes_on or f.obstacle else "ACCEPTED"
-        case "address":
-            if wish.subject != str(f.address_version):
-                return "SUPERSEDED"
-            carried = f.label is None or str(f.label.address_version) == wish.subject
-            return "EFFECTIVE" if carried else "ACCEPTED"
-        case "cancel":
-            if not f.is_ended:
-                return "ACCEPTED"
-            return "EFFECTIVE" if f.stage is Stage.CANCELLED else "SUPERSEDED"

@@ -1,7 +1,10 @@
 """What each step of the parcel's way adds to it. A step that the stream already records adds nothing."""
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from contracts.fulfillment import HAND_OVER, Stage, StartFulfillment, label_step
-from contracts.values import Code, WarehouseMode
+from contracts.values import Code, Hold, WarehouseMode
 from fulfillment_service.events import (
     ExceptionRaised,
     FulfillmentAccepted,
@@ -12,6 +15,7 @@ from fulfillment_service.events import (
     HandOverRefused,
     HandOverStarted,
     HoldPlaced,
+    HoldReleased,
     LabelBooked,
     LabelRefused,
     LabelRequested,
@@ -20,16 +24,18 @@ from fulfillment_service.events import (
     StepCompleted,
     StepStarted,
 )
-from fulfillment_service.fulfillment.state import (
-    REFUSALS_BEFORE_EXCEPTION,
-    Fulfillment,
-    Label,
-    Step,
-    evolved,
-)
+from fulfillment_service.fulfillment.evolution import evolved
+from fulfillment_service.fulfillment.state import REFUSALS_BEFORE_EXCEPTION, Fulfillment, Label, Step
 
 
-def accept(request: StartFulfillment, *, mode: WarehouseMode, pace_seconds: float) -> list[FulfillmentEvent]:
+def accept(
+    request: StartFulfillment,
+    *,
+    mode: WarehouseMode,
+    pace_seconds: float,
+    warehouse: str,
+    carrier: str,
+) -> list[FulfillmentEvent]:
     """The parcel exists, held by what it came with; the warehouse's own mode and pace fill in."""
     accepted = FulfillmentAccepted(
         order_id=request.order_id,
@@ -42,17 +48,61 @@ def accept(request: StartFulfillment, *, mode: WarehouseMode, pace_seconds: floa
         pace_seconds=pace_seconds if request.pace_seconds is None else request.pace_seconds,
         address_version=request.address_version,
         reply_to=request.reply_to,
+        warehouse=warehouse,
+        carrier=carrier,
     )
     holds = {hold.handle: hold for hold in request.holds}
-    return [accepted, *(HoldPlaced(handle=hold.handle, reason=hold.reason) for hold in holds.values())]
+    return [accepted, *(placed(hold) for hold in holds.values())]
 
 
-def begin(f: Fulfillment) -> list[FulfillmentEvent]:
-    """The next step begins, unless something stands against it.
+def begin(f: Fulfillment, standing: Sequence[Hold] = ()) -> list[FulfillmentEvent]:
+    """The next step begins, unless something stands against it, such as a standing hold it meets now.
 
     The only writer of StepStarted, LabelRequested and HandOverStarted."""
-    if f.is_moving or f.obstacle is not None:
+    if not f.begins:
         return []
+    met = meet(f, standing)
+    f = evolved(f, met)
+    return met if f.obstacle is not None else [*met, *_begun(f)]
+
+
+def meet(f: Fulfillment, standing: Sequence[Hold]) -> list[FulfillmentEvent]:
+    """The parcel shows the standing holds that match it now: met ones are placed, ended ones released.
+
+    One that ended for this parcel by its own time is not placed again."""
+    if f.is_undone or f.is_ended or f.hand_over is not None:
+        return []
+    shown = {hold.handle for hold in f.holds if hold.standing}
+    stands = {hold.handle for hold in standing}
+    ended = [HoldReleased(handle=handle) for handle in sorted(shown - stands)]
+    known = shown | f.outlived
+    return [*ended, *(placed(hold) for hold in standing if hold.handle not in known)]
+
+
+def elapse(f: Fulfillment, now: datetime) -> list[FulfillmentEvent]:
+    """What the time alone has changed by now: holds have ended, and a cancel went unanswered for too long."""
+    if f.is_undone or f.is_ended:
+        return []
+    facts: list[FulfillmentEvent] = [
+        HoldReleased(handle=hold.handle) for hold in f.holds if hold.until and hold.until <= now
+    ]
+    if f.trouble is None and any(asked.answer_by <= now for asked in f.asked):
+        facts.append(ExceptionRaised(step_key=f.step_key or HAND_OVER, code=Code.CANCEL_UNANSWERED))
+    return facts
+
+
+def placed(hold: Hold, command_id: str | None = None) -> HoldPlaced:
+    return HoldPlaced(
+        handle=hold.handle,
+        reason=hold.reason,
+        holder=hold.holder,
+        until=hold.until,
+        standing=hold.standing,
+        command_id=command_id,
+    )
+
+
+def _begun(f: Fulfillment) -> list[FulfillmentEvent]:
     match f.step:
         case Step.WORK:
             return [StepStarted(step_key=f.warehouse_steps[f.worked])]
@@ -67,13 +117,15 @@ def begin(f: Fulfillment) -> list[FulfillmentEvent]:
             return []
 
 
-def work(f: Fulfillment, *, finished: str | None = None) -> list[FulfillmentEvent]:
+def work(
+    f: Fulfillment, *, finished: str | None = None, standing: Sequence[Hold] = ()
+) -> list[FulfillmentEvent]:
     """The finished step is recorded and the next one begun; where work takes no time, all of it is done."""
     facts: list[FulfillmentEvent] = []
     while f.step is Step.WORK:
         new: list[FulfillmentEvent] = []
         if f.open_step is None:
-            new = begin(f)
+            new = begin(f, standing)
         elif f.open_step == finished or f.is_instant:
             new = [StepCompleted(step_key=f.open_step)]
         if not new:
@@ -108,7 +160,9 @@ def label_refused(f: Fulfillment, label: Label, *, reason: str) -> list[Fulfillm
 
 def label_voided(f: Fulfillment, label: Label) -> list[FulfillmentEvent]:
     """The carrier has forgotten the label."""
-    return [LabelVoided(n=label.n)] if f.step is Step.VOID_LABEL and f.label == label else []
+    if f.step is not Step.VOID_LABEL or f.label != label:
+        return []
+    return [LabelVoided(n=label.n, cost_minor=label.cost_minor, currency=label.currency)]
 
 
 def handed_over(f: Fulfillment, provider_key: str, *, reference: str) -> list[FulfillmentEvent]:

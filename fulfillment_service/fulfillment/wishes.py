@@ -4,6 +4,7 @@ From `HandOverStarted` on nothing stops the parcel; `HandOverRefused` opens the 
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from contracts.chassis.errors import Refused
 from contracts.chassis.receipts import Advance
@@ -12,46 +13,63 @@ from contracts.fulfillment import HAND_OVER, Stage
 from contracts.values import Code, Hold, HoldReason
 from fulfillment_service.events import (
     AddressChanged,
+    CancelAsked,
+    CancelRejected,
     CancelRequested,
     ExceptionResolved,
     FulfillmentEvent,
-    HoldPlaced,
     HoldReleased,
     StepCompleted,
     StepFailed,
 )
-from fulfillment_service.fulfillment.state import Fulfillment, Step, evolve, verdict
-from fulfillment_service.fulfillment.steps import begin
+from fulfillment_service.fulfillment.evolution import evolve, evolved, verdict
+from fulfillment_service.fulfillment.state import Fulfillment, Step
+from fulfillment_service.fulfillment.steps import begin, meet, placed
 
 CUT_OFF = "HandOverStarted"
+STANDING = "standing:"
+"""How the handle of a hold begins that freezes everything that matches."""
 
 
 def place_hold(f: Fulfillment, *, hold: Hold, command_id: str) -> list[FulfillmentEvent]:
-    """The parcel has one more reason not to move; a handle that stands already changes nothing.
+    """The parcel has one more reason not to move; the same hold that stands already changes nothing.
 
-    Raises Refused from the hand-over on, and once the parcel is taken apart."""
+    Raises Refused from the hand-over on, once the parcel is taken apart, and when the handle is taken."""
     _refuse_from_hand_over(f)
     _refuse_when_undone(f)
-    if hold.handle in {each.handle for each in f.holds}:
-        return []
-    return [HoldPlaced(handle=hold.handle, reason=hold.reason, command_id=command_id)]
+    if hold.handle.startswith(STANDING):
+        raise Refused(f"handles that begin with {STANDING} are for standing holds", code=Code.HANDLE_TAKEN)
+    known = next((each for each in f.holds if each.handle == hold.handle), None)
+    if known is None:
+        return [placed(hold, command_id)]
+    if (known.reason, known.until) != (hold.reason, hold.until):
+        raise Refused("another hold of this handle stands; release it first", code=Code.HANDLE_TAKEN)
+    return []
 
 
 def resume(f: Fulfillment, *, handle: str | None, command_id: str) -> list[FulfillmentEvent]:
-    """Every pause is lifted, or the hold of that handle; other reasons not to move stay."""
+    """Every pause is lifted, or the hold of that handle; other reasons not to move stay.
+
+    Raises Refused when it is a standing hold that stops the parcel."""
     if handle is not None:
         return release(f, handle=handle, command_id=command_id)
-    paused = [hold.handle for hold in f.holds if hold.reason is HoldReason.OPERATOR_PAUSE]
+    paused = [hold.handle for hold in _own(f) if hold.reason is HoldReason.OPERATOR_PAUSE]
+    if not paused:
+        _refuse_standing(f)
     return _released(f, paused, command_id)
 
 
 def release(f: Fulfillment, *, handle: str | None, command_id: str) -> list[FulfillmentEvent]:
     """The hold of that handle is lifted, or all of them; where nothing is held nothing changes.
 
-    Raises Refused when other holds stand and none has this handle."""
-    held = [hold.handle for hold in f.holds]
-    if handle is None or not held:
+    Raises Refused when other holds stand and none has this handle, and for a standing hold."""
+    held = [hold.handle for hold in _own(f)]
+    if handle is None and held:
         return _released(f, held, command_id)
+    if handle is None or handle in {hold.handle for hold in f.holds if hold.standing}:
+        _refuse_standing(f)
+    if not f.holds:
+        return []
     if handle not in held:
         raise Refused(
             "no hold of this handle stands; GET the fulfillment for its holds", code=Code.HOLD_NOT_FOUND
@@ -59,16 +77,38 @@ def release(f: Fulfillment, *, handle: str | None, command_id: str) -> list[Fulf
     return _released(f, [handle], command_id)
 
 
-def request_cancel(f: Fulfillment, *, command_id: str) -> list[FulfillmentEvent]:
-    """The parcel will be taken apart; asked once more, both who asked have their answer when it is.
+def request_cancel(
+    f: Fulfillment, *, command_id: str, answer_by: datetime | None = None
+) -> list[FulfillmentEvent]:
+    """The parcel will be taken apart; asked once more, all who asked have their answer when it is.
 
+    With `answer_by` a person has to accept or reject it until then; without, this is a person's own word.
     Raises Refused from the hand-over on, and when the parcel failed by itself."""
     if f.stage is Stage.CANCELLED:
         return []
     _refuse_from_hand_over(f)
-    if f.failure is not None:
-        raise Refused("a step failed and the parcel is being taken apart", code=Code.ALREADY_ENDED)
-    return [CancelRequested(command_id=command_id)]
+    _refuse_when_failed(f)
+    if answer_by is not None and not f.is_cancelled:
+        return [CancelAsked(command_id=command_id, answer_by=answer_by)]
+    return [*_accepted(f), CancelRequested(command_id=command_id)]
+
+
+def accept_cancellation(f: Fulfillment, *, request: str) -> list[FulfillmentEvent]:
+    """The parcel will be taken apart, as all who asked for it wished; one already accepted adds nothing.
+
+    Raises Refused when no such request waits."""
+    if f.is_cancelled and request in {each.command_id for each in f.waiting}:
+        return []
+    _refuse_unless_asked(f, request)
+    return _accepted(f)
+
+
+def reject_cancellation(f: Fulfillment, *, request: str) -> list[FulfillmentEvent]:
+    """The parcel goes on with the very step, unless another request waits.
+
+    Raises Refused when no such request waits."""
+    _refuse_unless_asked(f, request)
+    return [CancelRejected(command_id=request), *_answered(f)]
 
 
 def change_address(f: Fulfillment, *, command_id: str) -> list[FulfillmentEvent]:
@@ -83,20 +123,22 @@ def change_address(f: Fulfillment, *, command_id: str) -> list[FulfillmentEvent]
         )
     _refuse_when_undone(f)
     changed = AddressChanged(version=f.address_version + 1, command_id=command_id)
-    return [changed, ExceptionResolved()] if f.trouble else [changed]
+    is_helped = f.trouble is not None and f.trouble.code is not Code.CANCEL_UNANSWERED
+    return [changed, ExceptionResolved()] if is_helped else [changed]
 
 
-def complete_step(f: Fulfillment, *, step_key: str) -> list[FulfillmentEvent]:
+def complete_step(f: Fulfillment, *, step_key: str, standing: Sequence[Hold] = ()) -> list[FulfillmentEvent]:
     """The step is done, and was begun where it had not been; completing the hand-over calls the carrier.
 
     Raises Refused when another step is due, or this one may not begin."""
     if step_key in f.warehouse_steps[: f.worked]:
         return []
     _refuse_unless_due(f, step_key)
-    if step_key == HAND_OVER:
-        return begin(f)
-    begun = begin(f) if f.open_step is None else []
-    return [*begun, StepCompleted(step_key=step_key)]
+    if f.open_step is not None:
+        return [StepCompleted(step_key=step_key)]
+    _refuse_when_stopped(evolved(f, meet(f, standing)))
+    begun = begin(f, standing)
+    return begun if step_key == HAND_OVER else [*begun, StepCompleted(step_key=step_key)]
 
 
 def fail_step(f: Fulfillment, *, step_key: str) -> list[FulfillmentEvent]:
@@ -114,13 +156,20 @@ def fail_step(f: Fulfillment, *, step_key: str) -> list[FulfillmentEvent]:
 
 
 def resolve_exception(f: Fulfillment) -> list[FulfillmentEvent]:
-    """The step that made the trouble is tried again."""
-    return [ExceptionResolved()] if f.trouble and not f.is_ended else []
+    """The step that made the trouble is tried again.
+
+    Raises Refused when the trouble is a request that nobody answered."""
+    if f.trouble is None or f.is_ended:
+        return []
+    if f.trouble.code is Code.CANCEL_UNANSWERED:
+        raise Refused("accept or reject the request for cancellation", code=Code.CANCEL_UNANSWERED)
+    return [ExceptionResolved()]
 
 
 def status_of(f: Fulfillment, command_id: str) -> ReceiptStatus:
     """The receipt of a wish that was just granted."""
-    return "ACCEPTED" if any(each.command_id == command_id for each in f.waiting) else "EFFECTIVE"
+    waits = next((each for each in f.waiting if each.command_id == command_id), None)
+    return verdict(f, waits) if waits else "EFFECTIVE"
 
 
 def advances(before: Fulfillment | None, facts: Sequence[FulfillmentEvent]) -> list[Advance]:
@@ -129,27 +178,30 @@ def advances(before: Fulfillment | None, facts: Sequence[FulfillmentEvent]) -> l
     state = before
     for fact in facts:
         after = evolve(state, fact)
-        if state is not None:
-            verdicts = [Advance(each.command_id, verdict(after, each)) for each in state.waiting]
-            moved += [advance for advance in verdicts if advance.status != "ACCEPTED"]
+        for wish in state.waiting if state else ():
+            status = verdict(after, wish)
+            if state and status != verdict(state, wish):
+                code = Code.CANCEL_REJECTED if status == "REJECTED" else None
+                moved.append(Advance(wish.command_id, status, code))
         state = after
     return moved
 
 
-def allowed_actions(f: Fulfillment) -> list[str]:
-    """The wishes that would not be refused now."""
-    if f.is_ended or f.hand_over is not None or f.failure is not None:
-        return []
-    if f.is_cancelled:
-        return ["cancel"]
-    actions = ["pause", "hold", "cancel", "updateAddress"]
-    if f.holds:
-        actions.append("resume")
-    if f.trouble:
-        actions.append("resolveException")
-    if f.open_step or (f.mode == "manual" and f.step in (Step.WORK, Step.HAND_OVER) and not f.obstacle):
-        actions += ["completeStep", "failStep"]
-    return actions
+def _own(f: Fulfillment) -> list[Hold]:
+    """The holds that are this parcel's alone."""
+    return [hold for hold in f.holds if not hold.standing]
+
+
+def _accepted(f: Fulfillment) -> list[FulfillmentEvent]:
+    """Everybody who asked for the end has been granted it."""
+    accepted = [CancelRequested(command_id=asked.command_id) for asked in f.asked]
+    return [*accepted, *_answered(f)]
+
+
+def _answered(f: Fulfillment) -> list[FulfillmentEvent]:
+    """That nobody answered is no trouble any more."""
+    is_late = f.trouble is not None and f.trouble.code is Code.CANCEL_UNANSWERED
+    return [ExceptionResolved()] if is_late else []
 
 
 def _released(f: Fulfillment, handles: Sequence[str], command_id: str) -> list[FulfillmentEvent]:
@@ -165,8 +217,22 @@ def _refuse_unless_due(f: Fulfillment, step_key: str) -> None:
     _refuse_when_undone(f)
     if f.step_key != step_key or f.step not in (Step.WORK, Step.HAND_OVER):
         raise _not_due(f)
-    if f.open_step is None and f.obstacle is not None:
-        raise Refused("the parcel is on hold, so no step may begin", code=Code.ON_HOLD)
+
+
+def _refuse_when_stopped(f: Fulfillment) -> None:
+    if f.obstacle is not None:
+        raise Refused("something stands against it, so no step may begin", code=f.obstacle)
+
+
+def _refuse_unless_asked(f: Fulfillment, request: str) -> None:
+    _refuse_when_failed(f)
+    if request not in {each.command_id for each in f.asked}:
+        raise Refused("no such request for cancellation waits", code=Code.NO_SUCH_REQUEST)
+
+
+def _refuse_standing(f: Fulfillment) -> None:
+    if any(hold.standing for hold in f.holds):
+        raise Refused("a standing hold; lift it at /standing-holds", code=Code.STANDING_HOLD)
 
 
 def _not_due(f: Fulfillment) -> Refused:
@@ -185,5 +251,9 @@ def _refuse_when_undone(f: Fulfillment) -> None:
         raise Refused("the fulfillment has ended", code=Code.ALREADY_ENDED)
     if f.is_cancelled:
         raise Refused("the fulfillment is being cancelled", code=Code.CANCEL_IN_PROGRESS)
+    _refuse_when_failed(f)
+
+
+def _refuse_when_failed(f: Fulfillment) -> None:
     if f.failure is not None:
         raise Refused("a step failed and the parcel is being taken apart", code=Code.ALREADY_ENDED)

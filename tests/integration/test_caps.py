@@ -1,7 +1,7 @@
 """The caps at the doors and by signal: 30 wishes a minute, 500 a life, the last 20 for the ways out."""
 
 from collections.abc import AsyncGenerator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import httpx
@@ -127,7 +127,7 @@ async def test_by_signal_one_wish_too_many_is_a_rejected_receipt(doors: Doors):
     theirs = FulfillmentActivities(parcel_journal, doors.warehouse, nobody, nobody)
     for n in range(32):
         await ours.submit(order_id, "resumeOrderFulfillment", Wish(), f"{order_id}/{n}")
-        await theirs.submit(parcel, "resumeFulfillment", Wish(), f"{parcel}/{n}")
+        await theirs.submit(parcel, "resumeFulfillment", Wish(), f"{parcel}/{n}", datetime.now(UTC))
     of_order = await receipts(doors.databases["orders"], f"order-{order_id}")
     of_parcel = await receipts(doors.databases["fulfillments"], f"fulfillment-{parcel}")
     too_many = ("REJECTED", "TOO_MANY_WISHES")

@@ -1,5 +1,8 @@
 """Parcels at every point of their way, and the wishes one may have about them."""
 
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
 from contracts.fulfillment import Stage, StartFulfillment
 from contracts.values import Address, Hold, HoldReason, Line, WarehouseMode
 from fulfillment_service.events import (
@@ -11,6 +14,9 @@ ADDRESS = Address(street="1 A", city="B", state="C", zip_code="12345", country="
 LINES = (Line(sku="A", quantity=1), Line(sku="B", quantity=2))
 PAUSE = Hold(handle="p", reason=HoldReason.OPERATOR_PAUSE)
 FRAUD = Hold(handle="f", reason=HoldReason.FRAUD_RISK)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+FROZEN = Hold(handle="standing:recall", reason=HoldReason.QUALITY, holder="anna", standing=True)
 
 
 def accepted(
@@ -29,7 +35,7 @@ def accepted(
         pace_seconds=pace_seconds,
         reply_to="order-workflow-ORD-1700000000000-ABCDEFGHI",
     )
-    return steps.accept(request, mode="automatic", pace_seconds=0)
+    return steps.accept(request, mode="automatic", pace_seconds=0, warehouse="main", carrier="sandbox")
 
 
 def born(*holds: Hold, mode: WarehouseMode = "automatic", pace_seconds: float = 1) -> Fulfillment:
@@ -42,11 +48,14 @@ def advanced(f: Fulfillment) -> Fulfillment:
     return evolved(f, next_facts(f))
 
 
-def next_facts(f: Fulfillment, *, fine: bool = True) -> list[FulfillmentEvent]:  # noqa: PLR0911
+def next_facts(  # noqa: PLR0911
+    f: Fulfillment, *, fine: bool = True, standing: Sequence[Hold] = ()
+) -> list[FulfillmentEvent]:
     """What the workflow's next activity would record, the carrier saying yes or no."""
     match f.step:
         case Step.WORK:
-            return steps.work(f, finished=f.open_step if f.mode == "automatic" else None)
+            finished = f.open_step if f.mode == "automatic" else None
+            return steps.work(f, finished=finished, standing=standing)
         case Step.BOOK_LABEL if f.label is not None:
             if fine:
                 return steps.label_booked(
@@ -62,7 +71,7 @@ def next_facts(f: Fulfillment, *, fine: bool = True) -> list[FulfillmentEvent]: 
         case Step.SETTLE:
             return steps.settle(f)
         case _:
-            return steps.begin(f)
+            return steps.begin(f, standing)
 
 
 def until(stage: str) -> Fulfillment:
@@ -87,23 +96,27 @@ def _has_reached(f: Fulfillment, stage: str) -> bool:
     }[stage]
 
 
-def wish(f: Fulfillment, name: str, command_id: str) -> list[FulfillmentEvent]:  # noqa: PLR0911
-    match name:
-        case "pause":
-            return wishes.place_hold(f, hold=Hold(handle=command_id), command_id=command_id)
-        case "hold":
-            return wishes.place_hold(f, hold=FRAUD, command_id=command_id)
-        case "resume":
-            return wishes.resume(f, handle=None, command_id=command_id)
-        case "release":
-            return wishes.release(f, handle=None, command_id=command_id)
-        case "cancel":
-            return wishes.request_cancel(f, command_id=command_id)
-        case "address":
-            return wishes.change_address(f, command_id=command_id)
-        case "complete":
-            return wishes.complete_step(f, step_key=f.step_key or "none")
-        case "fail":
-            return wishes.fail_step(f, step_key=f.step_key or "none")
-        case _:
-            return wishes.resolve_exception(f)
+def wish(
+    f: Fulfillment, name: str, command_id: str, *, now: datetime = NOW, standing: Sequence[Hold] = ()
+) -> list[FulfillmentEvent]:
+    """What that wish adds to the parcel; `ask` is a cancel that a person has to decide."""
+    later, step_key = now + timedelta(hours=1), f.step_key or "none"
+    asked = f.asked[0].command_id if f.asked else "nothing"
+    pause, fraud = Hold(handle=command_id), Hold(handle=command_id, reason=HoldReason.FRAUD_RISK)
+    for_an_hour = Hold(handle=command_id, until=later)
+    decisions: dict[str, Callable[[], list[FulfillmentEvent]]] = {
+        "pause": lambda: wishes.place_hold(f, hold=pause, command_id=command_id),
+        "pause for an hour": lambda: wishes.place_hold(f, hold=for_an_hour, command_id=command_id),
+        "hold": lambda: wishes.place_hold(f, hold=fraud, command_id=command_id),
+        "resume": lambda: wishes.resume(f, handle=None, command_id=command_id),
+        "release": lambda: wishes.release(f, handle=None, command_id=command_id),
+        "cancel": lambda: wishes.request_cancel(f, command_id=command_id),
+        "ask": lambda: wishes.request_cancel(f, command_id=command_id, answer_by=later),
+        "acceptCancellation": lambda: wishes.accept_cancellation(f, request=asked),
+        "rejectCancellation": lambda: wishes.reject_cancellation(f, request=asked),
+        "updateAddress": lambda: wishes.change_address(f, command_id=command_id),
+        "completeStep": lambda: wishes.complete_step(f, step_key=step_key, standing=standing),
+        "failStep": lambda: wishes.fail_step(f, step_key=step_key),
+        "resolveException": lambda: wishes.resolve_exception(f),
+    }
+    return decisions[name]()

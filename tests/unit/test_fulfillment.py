@@ -186,7 +186,7 @@ def test_everybody_who_asked_for_a_cancel_has_an_answer():
     assert wishes.request_cancel(evolved(f, facts), command_id="d") == []
 
 
-@pytest.mark.parametrize("name", ["pause", "address", "complete", "fail"])
+@pytest.mark.parametrize("name", ["pause", "updateAddress", "completeStep", "failStep"])
 def test_while_a_parcel_is_taken_apart_nothing_else_is_granted(name: str):
     """A cancel cannot be talked over."""
     f = evolved(until("PACKING"), [CancelRequested(command_id="a")])

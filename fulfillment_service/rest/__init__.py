@@ -1,0 +1,12 @@
+"""The operators' door of the fulfillment service: parse, ask, answer. Needs PostgreSQL and nothing else."""
+
+from fastapi import APIRouter, Depends
+
+from fulfillment_service.rest import reading, wishes
+from fulfillment_service.rest.door import Door, simulated
+
+__all__ = ["Door", "router"]
+
+router = APIRouter(dependencies=[Depends(simulated)])
+router.include_router(reading.router)
+router.include_router(wishes.router)

@@ -1,0 +1,83 @@
+"""What every route of the operators' door needs: the door itself, the caller, and the names of parcels."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Response
+from fastapi import Request as HttpRequest
+from pydantic import AfterValidator, FutureDatetime
+
+from contracts import fulfillment as contract
+from contracts import order
+from contracts.chassis.errors import Invalid, NotFound
+from contracts.chassis.postgres import Database, Row
+from contracts.chassis.requests import Caller, caller
+from fulfillment_service import projection
+from fulfillment_service.intake import Intake
+
+
+class Door:
+    """What the routes need; kept on the application by `bootstrap`."""
+
+    def __init__(self, database: Database, intake: Intake) -> None:
+        self.database = database
+        self.intake = intake
+
+
+def door(request: HttpRequest) -> Door:
+    return request.app.state.door
+
+
+def simulated(response: Response) -> None:
+    """Warehouse and carrier of this version are simulated, and every answer about them says so."""
+    response.headers.update(SIMULATED)
+
+
+SIMULATED = {"Tandem-Simulated": "true"}
+
+
+def _zoned(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("needs a time zone, such as Z")
+    return moment
+
+
+Until = Annotated[FutureDatetime, AfterValidator(_zoned)]
+"""When a hold is lifted by itself."""
+ByCaller = Annotated[Caller, Depends(caller)]
+ThroughDoor = Annotated[Door, Depends(door)]
+
+
+async def fulfillment_id_of(door: Door, name: str) -> str:
+    """The fulfillment a path names; that of an order is its newest."""
+    try:
+        return contract.fulfillment_id_of(name)
+    except ValueError:
+        return (await row_of(door, name))["fulfillment_id"]
+
+
+async def row_of(door: Door, name: str) -> Row:
+    """The row that a fulfillment id, a workflow id or an order id names."""
+    try:
+        row = await door.database.fetch_one(projection.FIND, fulfillment_id=contract.fulfillment_id_of(name))
+    except ValueError:
+        row = await door.database.fetch_one(projection.NEWEST_OF_ORDER, order_id=_order_id(name))
+    if row is None:
+        raise NotFound("no such fulfillment here")
+    return row
+
+
+def _order_id(name: str) -> str:
+    try:
+        return order.order_id_of(name)
+    except ValueError as error:
+        raise Invalid("not a fulfillment id: expected <orderId>-<n>, or an order id") from error
+
+
+def named(row: Row) -> dict[str, Any]:
+    """The three names of a parcel."""
+    return {
+        "fulfillmentId": row["fulfillment_id"],
+        "workflowId": contract.workflow_id(row["fulfillment_id"]),
+        "orderId": row["order_id"],
+    }

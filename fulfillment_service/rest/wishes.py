@@ -1,0 +1,196 @@
+"""What operators may wish of a parcel: parse, ask, answer."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from fastapi.responses import JSONResponse
+
+from contracts import fulfillment as contract
+from contracts.chassis.receipts import request_hash
+from contracts.chassis.requests import Caller, answered
+from contracts.envelope import CommandId, Wish, WishName, WishPayload, hold_of
+from contracts.order import Request, RequestAddress
+from contracts.values import Hold, HoldReason, Reference, Text500
+from fulfillment_service.rest.door import (
+    SIMULATED,
+    ByCaller,
+    Door,
+    ThroughDoor,
+    Until,
+    fulfillment_id_of,
+    row_of,
+)
+
+router = APIRouter()
+OfRequest = Annotated[CommandId, Path(description="The command that asked for the cancel.")]
+
+
+class Because(Request):
+    """Why an operator asks for something; kept apart from everything else, since it may name a person."""
+
+    reason: Text500 | None = None
+    note: Text500 | None = None
+
+
+class Pause(Because):
+    """An operator's pause, until somebody resumes or until its time has come."""
+
+    until: Until | None = None
+
+
+class PlaceHold(Request):
+    """One more reason not to move."""
+
+    reason: HoldReason
+    handle: Reference | None = None
+    """The name to lift it by; without one the command's id."""
+    note: Text500 | None = None
+    until: Until | None = None
+
+
+@router.post("/fulfillments/{fulfillment_id}/pause")
+async def pause(
+    door: ThroughDoor, caller: ByCaller, fulfillment_id: str, body: Pause | None = None
+) -> JSONResponse:
+    """The parcel will not begin another step; one that is in flight ends first."""
+    hold = hold_of(Wish(), caller.command_id)
+    if body and body.until:
+        hold = hold.model_copy(update={"until": body.until})
+    wish = _because(body, WishPayload(hold=hold))
+    return await _wish(door, caller, fulfillment_id, "pauseFulfillment", wish)
+
+
+@router.post("/fulfillments/{fulfillment_id}/resume")
+async def resume(
+    door: ThroughDoor, caller: ByCaller, fulfillment_id: str, body: Because | None = None
+) -> JSONResponse:
+    """Every pause is lifted; without another hold the parcel goes on with the very step it stopped before."""
+    return await _wish(door, caller, fulfillment_id, "resumeFulfillment", _because(body))
+
+
+@router.post("/fulfillments/{fulfillment_id}/cancel")
+async def cancel(
+    door: ThroughDoor, caller: ByCaller, fulfillment_id: str, body: Because | None = None
+) -> JSONResponse:
+    """The parcel will be taken apart; CANCELLED means that label and shelf are settled."""
+    return await _wish(door, caller, fulfillment_id, "cancelFulfillment", _because(body))
+
+
+@router.post("/fulfillments/{fulfillment_id}/holds")
+async def place_hold(
+    door: ThroughDoor, caller: ByCaller, fulfillment_id: str, body: PlaceHold
+) -> JSONResponse:
+    """The parcel has one more reason not to move."""
+    plain = hold_of(Wish(), caller.command_id)
+    hold = Hold(handle=body.handle or plain.handle, reason=body.reason, until=body.until)
+    wish = Wish(note=body.note, payload=WishPayload(hold=hold))
+    return await _wish(door, caller, fulfillment_id, "applyHold", wish)
+
+
+@router.delete("/fulfillments/{fulfillment_id}/holds")
+async def release_hold(
+    door: ThroughDoor, caller: ByCaller, fulfillment_id: str, handle: Reference | None = None
+) -> JSONResponse:
+    """The hold of that handle is lifted; without a handle all of them are."""
+    wish = Wish(payload=WishPayload(handle=handle))
+    return await _wish(door, caller, fulfillment_id, "releaseHold", wish)
+
+
+@router.patch("/fulfillments/{fulfillment_id}/shipping-address")
+async def change_address(
+    door: ThroughDoor, caller: ByCaller, fulfillment_id: str, body: RequestAddress
+) -> JSONResponse:
+    """The label that is handed over carries this address; a booked one with another is voided."""
+    wish = Wish(payload=WishPayload(address=body))
+    return await _wish(door, caller, fulfillment_id, "updateShippingAddress", wish)
+
+
+@router.post("/fulfillments/{fulfillment_id}/steps/{step_key}/complete")
+async def complete_step(
+    door: ThroughDoor, caller: ByCaller, fulfillment_id: str, step_key: Reference, body: Because | None = None
+) -> JSONResponse:
+    """The step is done; completing `hand-over` calls the carrier."""
+    wish = _because(body, WishPayload(step_key=step_key))
+    return await _wish(door, caller, fulfillment_id, "completeStep", wish)
+
+
+@router.post("/fulfillments/{fulfillment_id}/steps/{step_key}/fail")
+async def fail_step(
+    door: ThroughDoor, caller: ByCaller, fulfillment_id: str, step_key: Reference, body: Because | None = None
+) -> JSONResponse:
+    """The step cannot be done at all: the parcel is taken apart and the fulfillment fails."""
+    wish = _because(body, WishPayload(step_key=step_key))
+    return await _wish(door, caller, fulfillment_id, "failStep", wish)
+
+
+@router.post("/fulfillments/{fulfillment_id}/cancellation-requests/{command_id:path}/accept")
+async def accept_cancellation(
+    door: ThroughDoor,
+    caller: ByCaller,
+    fulfillment_id: str,
+    command_id: OfRequest,
+    body: Because | None = None,
+) -> JSONResponse:
+    """The parcel will be taken apart, as all who asked for it wished."""
+    wish = _because(body, WishPayload(request=command_id))
+    return await _wish(door, caller, fulfillment_id, "acceptCancellation", wish)
+
+
+@router.post("/fulfillments/{fulfillment_id}/cancellation-requests/{command_id:path}/reject")
+async def reject_cancellation(
+    door: ThroughDoor,
+    caller: ByCaller,
+    fulfillment_id: str,
+    command_id: OfRequest,
+    body: Because | None = None,
+) -> JSONResponse:
+    """The parcel goes on with the very step; whoever asked has a rejected receipt."""
+    wish = _because(body, WishPayload(request=command_id))
+    return await _wish(door, caller, fulfillment_id, "rejectCancellation", wish)
+
+
+@router.post("/fulfillments/{fulfillment_id}/exceptions/resolve")
+async def resolve_exception(
+    door: ThroughDoor, caller: ByCaller, fulfillment_id: str, body: Because | None = None
+) -> JSONResponse:
+    """The step that made the trouble is tried again."""
+    return await _wish(door, caller, fulfillment_id, "resolveException", _because(body))
+
+
+async def _wish(
+    door: Door, caller: Caller, name: str, wish_name: WishName, wish: Wish | None = None
+) -> JSONResponse:
+    fulfillment_id = await fulfillment_id_of(door, name)
+    granted = await door.intake.submit(
+        wish_name,
+        fulfillment_id,
+        wish or Wish(),
+        command_id=caller.command_id,
+        actor=caller.actor,
+        request_hash=request_hash(wish_name, wish),
+        expected_version=caller.expected_version,
+        knock=True,
+        rehearse=caller.dry_run,
+    )
+    about = {
+        "fulfillmentId": fulfillment_id,
+        "workflowId": contract.workflow_id(fulfillment_id),
+        "orderId": contract.order_id_of(fulfillment_id),
+    }
+    refusal: dict[str, Any] = {}
+    if granted.receipt.status == "REJECTED":
+        row = await row_of(door, fulfillment_id)
+        document = row["document"]
+        refusal = {
+            "currentStatus": row["status"],
+            "currentStep": document["currentStep"],
+            "allowedActions": document["allowedActions"],
+        }
+    answer = answered(granted, caller, about, refusal)
+    answer.headers.update(SIMULATED)
+    return answer
+
+
+def _because(body: Because | None, payload: WishPayload | None = None) -> Wish:
+    reason, note = (body.reason, body.note) if body else (None, None)
+    return Wish(reason=reason, note=note, payload=payload or WishPayload())
