@@ -10,7 +10,7 @@ from contracts.chassis.event_store import Change
 from contracts.chassis.postgres import Connection
 from contracts.envelope import Event
 from fulfillment_service.events import FulfillmentEvent
-from fulfillment_service.fulfillment import Fulfillment
+from fulfillment_service.fulfillment import Fulfillment, evolve
 from fulfillment_service.fulfillment.horizon import allowed_actions
 from fulfillment_service.fulfillment.wishes import advances
 from fulfillment_service.publishing import paused_from, records
@@ -20,8 +20,10 @@ async def follow(connection: Connection, change: Change[Fulfillment, Fulfillment
     """The view, the outbox and the receipts agree with the new facts when this transaction commits."""
     await project(connection, change.state, change.version, change.recorded[-1].recorded_at)
     await outbox.add(connection, list(records(change)))
-    facts = [recorded.fact for recorded in change.recorded]
-    await receipts.advance(connection, advances(change.before, facts))
+    before = change.before
+    for recorded in change.recorded:
+        await receipts.advance(connection, advances(before, [recorded.fact]), recorded.version)
+        before = evolve(before, recorded.fact)
 
 
 _PROJECT: LiteralString = """

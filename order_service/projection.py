@@ -10,7 +10,7 @@ from contracts.chassis.event_store import Change
 from contracts.chassis.postgres import Connection, Row
 from contracts.envelope import Event
 from order_service.events import OrderEvent
-from order_service.order import STEPS_TOTAL, Order
+from order_service.order import STEPS_TOTAL, Order, evolve
 from order_service.order.wishes import advances, allowed_actions
 from order_service.publishing import fulfillment_id, percent, records
 
@@ -19,8 +19,11 @@ async def follow(connection: Connection, change: Change[Order, OrderEvent]) -> N
     """The view, the outbox and the receipts agree with the new facts when this transaction commits."""
     await project(connection, change.state, change.version, change.recorded[-1].recorded_at)
     await outbox.add(connection, list(records(change)))
-    facts = [recorded.fact for recorded in change.recorded]
-    await receipts.advance(connection, advances(change.before, change.state, facts))
+    before = change.before
+    for recorded in change.recorded:
+        after = evolve(before, recorded.fact)
+        await receipts.advance(connection, advances(before, after, [recorded.fact]), recorded.version)
+        before = after
 
 
 async def project(connection: Connection, order: Order, version: int, at: datetime) -> None:

@@ -1,5 +1,6 @@
 """The door of the order service: parse, ask, answer. Needs PostgreSQL and nothing else."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -13,6 +14,7 @@ from contracts.chassis.errors import Invalid, NotFound
 from contracts.chassis.postgres import Database, Row
 from contracts.chassis.receipts import request_hash
 from contracts.chassis.requests import Caller, after, answered, as_of, caller, cursor_of, rehearsed
+from contracts.chassis.watch import Watch
 from contracts.envelope import Wish, WishName
 from contracts.order import CancelOrder, PlaceOrder, Request, RequestAddress, UpdateOrder
 from contracts.values import WarehouseMode
@@ -27,9 +29,20 @@ ByCaller = Annotated[Caller, Depends(caller)]
 class Door:
     """What the routes need; kept on the application by `bootstrap`."""
 
-    def __init__(self, database: Database, intake: Intake) -> None:
+    def __init__(self, database: Database, intake: Intake, watch: Watch) -> None:
         self.database = database
         self.intake = intake
+        self.watch = watch
+
+    def about_command(self, receipt: Row, facts: Sequence[Row]) -> dict[str, Any]:
+        """Where its order is, and what the fulfillment said to it."""
+        links = {"order": f"/orders/{contract.order_id_of(receipt['stream'])}"}
+        asked = [fact for fact in facts if fact["type"] in ("FulfillmentInstructed", "FulfillmentAnswered")]
+        if not asked:
+            return {"links": links}
+        said, at = asked[-1]["data"], asked[-1]["recorded_at"]
+        answer = {"status": said.get("status", "RECEIVED"), "code": said.get("code")}
+        return {"fulfillment": {**answer, "cutOff": said.get("cut_off"), "at": at}, "links": links}
 
 
 def door(request: HttpRequest) -> Door:
@@ -227,6 +240,7 @@ async def _wish(
         knock=True,
         rehearse=caller.dry_run,
     )
+    granted = await door.watch.answer(granted, None if caller.dry_run else caller.wait)
     about = {"orderId": order_id, "workflowId": contract.workflow_id(order_id)}
     refusal: dict[str, Any] = {}
     if granted.receipt.status == "REJECTED":

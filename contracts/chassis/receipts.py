@@ -17,8 +17,11 @@ from contracts.chassis import caps
 from contracts.chassis.errors import Invalid, Refused
 from contracts.chassis.event_store import Cause, Change, Decision, Fact, Journal
 from contracts.chassis.postgres import Connection, Row
-from contracts.envelope import Receipt, ReceiptStatus
+from contracts.envelope import FINAL, Receipt, ReceiptStatus
 from contracts.values import Code
+
+CHANNEL: LiteralString = "receipts"
+"""Its bell is rung whenever a receipt moves; whoever waits for one listens."""
 
 S = TypeVar("S")
 F = TypeVar("F", bound=Fact)
@@ -61,7 +64,6 @@ class Advance:
     code: Code | None = None
     detail: str | None = None
     cut_off: str | None = None
-    version: int | None = None
 
 
 def request_hash(*parts: BaseModel | str | None) -> str:
@@ -136,9 +138,10 @@ async def refuse(connection: Connection, command: Command, code: Code, detail: s
     return receipt
 
 
-async def advance(connection: Connection, steps: Sequence[Advance]) -> None:
-    """Each receipt moves forward; one that is already final stays as it is."""
+async def advance(connection: Connection, steps: Sequence[Advance], version: int) -> None:
+    """Each receipt moves forward because of the fact of that version; a final one stays as it is."""
     for step in steps:
+        connection.bells.add(CHANNEL)
         await connection.queue(
             """
             update receipts
@@ -146,9 +149,9 @@ async def advance(connection: Connection, steps: Sequence[Advance]) -> None:
                 code = coalesce(%(code)s, code),
                 detail = coalesce(%(detail)s, detail),
                 cut_off = coalesce(%(cut_off)s, cut_off),
-                last_version = coalesce(%(version)s, last_version),
                 answered_at = coalesce(answered_at, now()),
-                effective_at = case when %(status)s = 'EFFECTIVE' then now() else effective_at end
+                settled_at = case when %(is_final)s then now() end,
+                settled_version = case when %(is_final)s then %(version)s::integer end
             where command_id = %(command_id)s
               and status in ('RECEIVED', 'ACCEPTED')
             """,
@@ -157,7 +160,8 @@ async def advance(connection: Connection, steps: Sequence[Advance]) -> None:
                 "code": step.code,
                 "detail": step.detail,
                 "cut_off": step.cut_off,
-                "version": step.version,
+                "is_final": step.status in FINAL,
+                "version": version,
                 "command_id": step.command_id,
             },
         )
@@ -224,11 +228,12 @@ async def _answer(connection: Connection, receipt: Receipt, answer: dict[str, An
             last_version = %(last)s,
             answer = %(answer)s,
             answered_at = case when %(status)s <> 'RECEIVED' then now() end,
-            effective_at = case when %(status)s = 'EFFECTIVE' then now() end
+            settled_at = case when %(is_final)s then now() end
         where command_id = %(command_id)s
         """,
         {
             "status": receipt.status,
+            "is_final": receipt.is_final,
             "code": receipt.code,
             "detail": receipt.detail,
             "cut_off": receipt.cut_off,

@@ -22,6 +22,7 @@ _KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
 _ACTOR = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")
 _DRY_RUN = re.compile(r"^dry[_-]?run$", re.IGNORECASE)
 """Whoever misspells it means it; taken as unknown, the wish would be granted for real."""
+_SECONDS = re.compile(r'^"?([0-9]{1,9})"?$')
 _ETAG = re.compile(r'^(?:W/)?"(\d{1,9})"$')
 
 
@@ -33,8 +34,32 @@ class Caller:
     actor: str
     expected_version: int | None
     respond_async: bool
+    wait: int | None = None
+    """So many seconds for the other service to answer."""
     dry_run: bool = False
     """Only what would happen is asked for; nothing does, and no key is used up."""
+
+
+LONGEST_WAIT = 60
+Prefer = Annotated[
+    str | None,
+    Header(
+        description="`wait=N` answers as soon as there is something to tell, at the latest after N seconds, "
+        f"of which at most {LONGEST_WAIT} are taken. `respond-async` answers 202 at once."
+    ),
+]
+
+
+async def patience(prefer: Prefer = None) -> int | None:
+    """How many seconds the caller would wait. Raises Invalid when that is no number."""
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "wait":
+            seconds = _SECONDS.match(value.strip())
+            if seconds is None:
+                raise Invalid(f"Prefer: wait must be a whole number of seconds, up to {LONGEST_WAIT}")
+            return min(int(seconds.group(1)), LONGEST_WAIT)
+    return None
 
 
 async def caller(
@@ -45,7 +70,7 @@ async def caller(
         Header(description="The same key and body give the stored answer; at most 255 characters."),
     ] = None,
     if_match: Annotated[str | None, Header(description='The ETag you read, such as "7".')] = None,
-    prefer: Annotated[str | None, Header(description="`respond-async` answers 202 at once.")] = None,
+    prefer: Prefer = None,
     x_actor: Annotated[
         str | None, Header(description="Who you are, for the audit trail; unverified for now.")
     ] = None,
@@ -71,6 +96,7 @@ async def caller(
         actor=x_actor or "anonymous",
         expected_version=int(version.group(1)) if version else None,
         respond_async="respond-async" in (prefer or ""),
+        wait=await patience(prefer),
         dry_run=dry_run,
     )
 
@@ -78,7 +104,7 @@ async def caller(
 def answered(
     granted: Granted[Any], caller: Caller, about: dict[str, Any], refusal: dict[str, Any] | None = None
 ) -> JSONResponse:
-    """200 when the wish is granted, or would be; 202 when the other service must still answer.
+    """200 when the wish is granted, or would be; 202 while the other service must still answer.
 
     Raises Refused when it is rejected.
     `about` names the order or fulfillment; `refusal` says where it stands, for a client that was refused."""
@@ -90,14 +116,20 @@ def answered(
         raise refused
     if caller.dry_run:
         return rehearsed(granted, about)
-    waits = receipt.status == "RECEIVED" or caller.respond_async
+    waits = receipt.status == "RECEIVED" or (caller.respond_async and caller.wait is None)
     headers = {"ETag": f'"{granted.version}"'} if granted.version else {}
     if granted.replayed:
         headers["Idempotent-Replayed"] = "true"
     if waits:
         headers["Location"] = f"/commands/{receipt.command_id}"
+    headers |= preference_applied(caller.wait)
     body = {**about, **receipt.model_dump(mode="json", exclude_none=True)}
     return JSONResponse(body, status_code=202 if waits else 200, headers=headers)
+
+
+def preference_applied(wait: int | None) -> dict[str, str]:
+    """The header that says how long an answer was allowed to take."""
+    return {} if wait is None else {"Preference-Applied": f"wait={wait}"}
 
 
 def rehearsed(granted: Granted[Any], about: dict[str, Any]) -> JSONResponse:

@@ -9,6 +9,7 @@ from contracts.chassis import operations, problems
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.postgres import Database
 from contracts.chassis.telemetry import rest_telemetry
+from contracts.chassis.watch import Watch
 from fulfillment_service.bootstrap import VERSION, Settings, intake_of, journal_of
 from fulfillment_service.rest import Door, router
 from fulfillment_service.settings import FulfillmentApiSettings
@@ -33,6 +34,7 @@ async def open_role(settings: Settings, health: Health) -> AsyncGenerator[Role]:
     """Orders and wishes are taken, and answered from PostgreSQL."""
     async with Database(settings.postgres, "fulfillment-api") as database:
         app = application(settings.api)
-        app.state.door = Door(database, intake_of(journal_of(database), settings))
+        watch = Watch(database)
+        app.state.door = Door(database, intake_of(journal_of(database), settings), watch)
         app.router.routes.extend(health.routes())
-        yield Role({}, door=app, host=settings.api.host, port=settings.api.port)
+        yield Role(watch.loops(), door=app, host=settings.api.host, port=settings.api.port)

@@ -1,5 +1,7 @@
 """What every route of the operators' door needs: the door itself, the caller, and the names of parcels."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -12,6 +14,7 @@ from contracts import order
 from contracts.chassis.errors import Invalid, NotFound
 from contracts.chassis.postgres import Database, Row
 from contracts.chassis.requests import Caller, caller
+from contracts.chassis.watch import Watch
 from fulfillment_service import projection
 from fulfillment_service.intake import Intake
 
@@ -19,9 +22,17 @@ from fulfillment_service.intake import Intake
 class Door:
     """What the routes need; kept on the application by `bootstrap`."""
 
-    def __init__(self, database: Database, intake: Intake) -> None:
+    def __init__(self, database: Database, intake: Intake, watch: Watch) -> None:
         self.database = database
         self.intake = intake
+        self.watch = watch
+
+    def about_command(self, receipt: Row, facts: Sequence[Row]) -> dict[str, Any]:
+        """Where its parcel is, if it is about one."""
+        with suppress(ValueError):
+            name = contract.fulfillment_id_of(receipt["stream"])
+            return {"links": {"fulfillment": f"/fulfillments/{name}"}}
+        return {}
 
 
 def door(request: HttpRequest) -> Door:

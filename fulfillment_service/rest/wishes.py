@@ -172,6 +172,7 @@ async def _wish(
         knock=True,
         rehearse=caller.dry_run,
     )
+    granted = await door.watch.answer(granted, None if caller.dry_run else caller.wait)
     about = {
         "fulfillmentId": fulfillment_id,
         "workflowId": contract.workflow_id(fulfillment_id),

@@ -1,5 +1,6 @@
 """Both REST doors over real databases, with nobody behind them: what a caller is told at once."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -97,4 +98,10 @@ async def open_doors(orders_url: str, fulfillments_url: str) -> AsyncGenerator[D
             for name, app in apps.items()
         }
         databases: dict[Service, Database] = {name: app.state.door.database for name, app in apps.items()}
-        yield Doors(http, databases, apps["fulfillments"].state.door.intake)
+        loops = [asyncio.create_task(loop()) for role in roles.values() for loop in role.loops.values()]
+        try:
+            yield Doors(http, databases, apps["fulfillments"].state.door.intake)
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)

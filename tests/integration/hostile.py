@@ -207,6 +207,14 @@ HEADERS: list[tuple[str, str | bytes, int, str]] = [
     ("If-Match", '"99999999999999999999"', 422, "INVALID_REQUEST"),
     ("If-Match", b'"\xb2"', 422, "INVALID_REQUEST"),
     ("If-Match", '"999999999"', 412, "VERSION_MISMATCH"),
+    ("Prefer", "wait=soon", 422, "INVALID_REQUEST"),
+    ("Prefer", "wait", 422, "INVALID_REQUEST"),
+    ("Prefer", "wait=", 422, "INVALID_REQUEST"),
+    ("Prefer", "wait=-1", 422, "INVALID_REQUEST"),
+    ("Prefer", "wait=1.5", 422, "INVALID_REQUEST"),
+    ("Prefer", "respond-async, Wait = 1e3", 422, "INVALID_REQUEST"),
+    ("Prefer", "wait=" + "9" * 10, 422, "INVALID_REQUEST"),
+    ("Prefer", b"wait=\xb2", 422, "INVALID_REQUEST"),
     ("X-Actor", "adalia.hostilia@example.com", 422, "INVALID_REQUEST"),
     ("X-Actor", "Adalia Hostilia", 422, "INVALID_REQUEST"),
     ("X-Actor", "x" * 65, 422, "INVALID_REQUEST"),
@@ -225,6 +233,8 @@ def headers() -> Iterator[Hostile]:
             names = name if status == 422 else "changed"
             yield Hostile(f"{name}: {value[:20]!r}", service, method, path, status, names, content,
                           {name: value}, code)  # fmt: skip
+        yield Hostile("a wait that is none for a receipt", service, "GET", "/commands/any", 422, "Prefer",
+                      headers={"Prefer": "wait=forever"})  # fmt: skip
     contact = {"name": "Adalia Other", "email": "other@example.com"}
     reused: list[tuple[Service, str, str, bytes, str]] = [
         ("orders", "POST", "/orders", changed("customerId", "hostile-2"), KEY_OF_AN_ORDER),

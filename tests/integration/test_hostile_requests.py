@@ -35,7 +35,8 @@ class House:
 
     async def ask(self, hostile: Hostile) -> httpx.Response:
         path = hostile.path.replace("{order}", self.order).replace("{parcel}", f"{self.order}-1")
-        headers = {"Content-Type": JSON_TYPE, **hostile.headers} if hostile.content is not None else {}
+        plain = {} if hostile.content is None else {"Content-Type": JSON_TYPE}
+        headers = {**plain, **hostile.headers}
         sent = {name: each.encode() if isinstance(each, str) else each for name, each in headers.items()}
         return await self.doors.http[hostile.service].request(
             hostile.method, path, content=hostile.content, headers=cast("Any", sent)

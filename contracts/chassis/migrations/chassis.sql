@@ -37,10 +37,11 @@ create table receipts (
     cut_off text,
     first_version integer,
     last_version integer,
+    settled_version integer,
     answer jsonb,
     received_at timestamptz not null default now(),
     answered_at timestamptz,
-    effective_at timestamptz
+    settled_at timestamptz
 );
 create index receipts_open on receipts (stream) where status in ('RECEIVED', 'ACCEPTED');
 create index receipts_counted on receipts (stream, received_at) where code is distinct from 'TOO_MANY_WISHES';

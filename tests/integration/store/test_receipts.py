@@ -216,12 +216,12 @@ async def test_a_receipt_only_moves_forward(database: Database):
     """ACCEPTED becomes EFFECTIVE with its moment; what is final stays as it is."""
     await add(database, command(), 1)
     async with database.transaction() as connection:
-        await receipts.advance(connection, [Advance("c-1", "EFFECTIVE", version=4)])
-        await receipts.advance(connection, [Advance("c-1", "REJECTED", Code.NOT_ALLOWED_NOW, "late")])
-        await receipts.advance(connection, [Advance("unknown", "EFFECTIVE")])
+        await receipts.advance(connection, [Advance("c-1", "EFFECTIVE")], 4)
+        await receipts.advance(connection, [Advance("c-1", "REJECTED", Code.NOT_ALLOWED_NOW, "late")], 5)
+        await receipts.advance(connection, [Advance("unknown", "EFFECTIVE")], 6)
     row = await stored(database)
-    assert (row["status"], row["code"], row["last_version"]) == ("EFFECTIVE", None, 4)
-    assert row["effective_at"] is not None
+    assert (row["status"], row["code"], row["settled_version"]) == ("EFFECTIVE", None, 4)
+    assert row["settled_at"] is not None
     assert receipts.receipt_of(row).is_final
 
 
@@ -234,7 +234,7 @@ async def test_a_receipt_waits_for_the_other_service(database: Database):
     await grant(tally(database), command(), adding(1), status_of=received)
     assert (await stored(database))["answered_at"] is None
     async with database.transaction() as connection:
-        await receipts.advance(connection, [Advance("c-1", "REJECTED", Code.TARGET_GONE, "gone")])
+        await receipts.advance(connection, [Advance("c-1", "REJECTED", Code.TARGET_GONE, "gone")], 2)
     row = await stored(database)
     assert (row["status"], row["code"], row["detail"]) == ("REJECTED", "TARGET_GONE", "gone")
     assert row["answered_at"] is not None
