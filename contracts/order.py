@@ -14,9 +14,12 @@ from contracts.values import (
     Address,
     Code,
     Currency,
+    Hold,
+    HoldReason,
     Line,
     LineItem,
     Message,
+    Moment,
     Outcome,
     Reference,
     Text100,
@@ -65,7 +68,7 @@ class Stage(StrEnum):
     """Reserved for carrier events."""
 
 
-OVERLAYS = ("CANCEL_REQUESTED", "NEEDS_ATTENTION")
+OVERLAYS = ("CANCEL_REQUESTED", "NEEDS_ATTENTION", "PAUSED")
 """Shown as the status instead of the stage while they last, the first one wins."""
 
 
@@ -137,6 +140,35 @@ class CancelOrder(Request):
     reason: Text500
 
 
+class Because(Request):
+    """Why somebody asks for something; kept apart from everything else, since it may name a person."""
+
+    reason: Text500 | None = None
+    note: Text500 | None = None
+
+
+class Pause(Because):
+    until: Moment | None = None
+    """It is lifted by itself at this time."""
+
+
+class Resume(Because):
+    handle: Reference | None = None
+    """The one hold to lift; without it every pause is lifted."""
+
+
+class PlaceHold(Request):
+    """One more reason not to move."""
+
+    reason: HoldReason
+    handle: Reference | None = None
+    """The name to lift it by; without one the command's id."""
+    note: Text500 | None = None
+    """Kept apart from everything else, since it may name a person."""
+    until: Moment | None = None
+    """It is lifted by itself at this time."""
+
+
 class FulfillmentCompleted(Message):
     """The fulfillment ended, and its own compensation with it."""
 
@@ -191,6 +223,12 @@ class OrderEventData(Message):
     """Why, where the fact has a reason."""
     command_id: str | None = None
     """The wish it grants, where there is one."""
+    actor: str | None = None
+    """Whose wish or work it was."""
+    hold: Hold | None = None
+    """The hold it is about, where it is about one."""
+    handle: str | None = None
+    """The hold that is lifted."""
 
 
 FACTS = (
@@ -200,6 +238,8 @@ FACTS = (
     "PaymentAuthorizationRequested",
     "PaymentAuthorized",
     "PaymentDeclined",
+    "HoldPlaced",
+    "HoldReleased",
     "OrderConfirmed",
     "FulfillmentRequested",
     "FulfillmentStarted",
@@ -238,6 +278,8 @@ OrderSignal = Literal[
     "updateOrder",
     "pauseOrderFulfillment",
     "resumeOrderFulfillment",
+    "applyHold",
+    "releaseHold",
     "fulfillmentCompleted",
     "commandOutcome",
     "knock",
@@ -267,6 +309,14 @@ class OrderApi(ABC):
     @workflow.signal(name="resumeOrderFulfillment")
     @abstractmethod
     def resume(self, wish: Wish | None = None, *extra: Any) -> None: ...
+
+    @workflow.signal(name="applyHold")
+    @abstractmethod
+    def apply_hold(self, wish: Wish | None = None, *extra: Any) -> None: ...
+
+    @workflow.signal(name="releaseHold")
+    @abstractmethod
+    def release_hold(self, wish: Wish | None = None, *extra: Any) -> None: ...
 
     @workflow.signal(name="fulfillmentCompleted")
     @abstractmethod

@@ -107,6 +107,19 @@ Minor = Annotated[int, BeforeValidator(_real_integer), Field(ge=0, le=99_999_999
 """An amount in the currency's smallest unit, such as cents."""
 Quantity = Annotated[int, BeforeValidator(_real_integer), Field(ge=1, le=999)]
 
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
+
+
+def _no_number(value: Any) -> Any:
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE.match(value)):
+        return value
+    raise ValueError("must be a moment with its offset, such as 2026-01-31T12:00:00Z")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
+"""RFC 3339 with an offset; a bare number is none, for nobody knows whether it counts seconds."""
+
 _Trimmed = StringConstraints(strip_whitespace=True, min_length=1, strict=True)
 Text100 = Annotated[str, _Trimmed, StringConstraints(max_length=100), AfterValidator(_storable)]
 Text200 = Annotated[str, _Trimmed, StringConstraints(max_length=200), AfterValidator(_storable)]
@@ -148,7 +161,7 @@ class Hold(Message):
     reason: HoldReason = HoldReason.OPERATOR_PAUSE
     holder: Reference | None = None
     """Who placed it."""
-    until: AwareDatetime | None = None
+    until: Moment | None = None
     """It is lifted by itself at this time."""
     standing: bool = False
     """It freezes everything that matches, and is lifted only for all of it at once."""

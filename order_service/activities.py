@@ -4,6 +4,7 @@ The rules are in the aggregate, the retries are Temporal's, the transaction is t
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from temporalio import activity
@@ -15,12 +16,12 @@ from contracts.chassis.errors import Invalid, NotFound, Refused, TooMany, Unavai
 from contracts.chassis.event_store import Cause, Change
 from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, refuse
-from contracts.envelope import CommandOutcome, Wish, WishName, WishPayload, hold_of
+from contracts.envelope import CommandOutcome, Wish, WishName, WishPayload
 from contracts.fulfillment import FulfillmentProgressView, FulfillmentStatusView, StartFulfillment
 from contracts.order import FulfillmentCompleted, PaymentStatus, RequestAddress, Stage, UpdateOrder
 from contracts.values import Address, Code, Line, Message, Outcome
 from order_service import inventory
-from order_service.events import Instruction, OrderEvent
+from order_service.events import FulfillmentInstructed, OrderEvent
 from order_service.fulfillment_bridge import FulfillmentBridge
 from order_service.intake import Intake, OrderJournal
 from order_service.order import Order, Step, steps
@@ -33,6 +34,8 @@ ORDER_WISHES: tuple[WishName, ...] = (
     "updateOrder",
     "pauseOrderFulfillment",
     "resumeOrderFulfillment",
+    "applyHold",
+    "releaseHold",
 )
 
 
@@ -48,6 +51,10 @@ class Snapshot(Message):
     n: int = 0
     percent: int = 0
     steps_done: int = 0
+    is_stopped: bool = False
+    """The step would have to begin, and a hold stands against it."""
+    alarm: datetime | None = None
+    """When time alone changes the order; see `elapse`."""
     lane: tuple[str, ...] = ()
 
 
@@ -66,6 +73,7 @@ class OrderActivities:
         """Every activity, for the worker."""
         return [
             self.load,
+            self.elapse,
             self.hold_stock,
             self.authorize,
             self.confirm,
@@ -85,11 +93,16 @@ class OrderActivities:
         return snapshot(await self._read(order_id))
 
     @activity.defn
+    async def elapse(self, order_id: str, now: datetime) -> Snapshot:
+        """What time alone has changed by now is recorded."""
+        return snapshot(await self._decide(order_id, "elapse", lambda order: steps.elapse(order, now)))
+
+    @activity.defn
     async def hold_stock(self, order_id: str) -> Snapshot:
         """All lines of the order are held, or none is and the order will fail."""
 
         async def decide(connection: Connection, order: Order) -> Sequence[OrderEvent]:
-            if order.step is not Step.HOLD_STOCK:
+            if order.step is not Step.HOLD_STOCK or order.is_stopped:
                 return []
             short_of = await inventory.hold(connection, order_id, order.lines)
             return steps.hold_stock(order, short_of=short_of)
@@ -149,14 +162,12 @@ class OrderActivities:
         """The fulfillment's workflow has the wish; when it is gone, it is asked for again."""
         change = await self._read(order_id)
         order = change.state
-        instruction: Instruction | None = next(
-            (what for waiting, what in order.lane if waiting == command_id), None
-        )
-        if instruction is None:
+        asked = next((wish for wish in order.lane if wish.command_id == command_id), None)
+        if asked is None:
             return snapshot(change)
         target = fulfillment.fulfillment_id(order_id, order.fulfillment_n)
         try:
-            await self._bridge.signal(target, instruction, await self._wish(command_id, instruction))
+            await self._bridge.signal(target, asked.instruction, await self._wish(asked))
         except NotFound:
             seen = await self.start_fulfillment_workflow(order_id)
             if command_id in seen.lane:
@@ -286,16 +297,17 @@ class OrderActivities:
             reply_to=contract.workflow_id(order.order_id),
         )
 
-    async def _wish(self, command_id: str, instruction: Instruction) -> Wish:
+    async def _wish(self, asked: FulfillmentInstructed) -> Wish:
         """The wish as the fulfillment will see it; an address is read here and encrypted on its way."""
         async with self._journal.database.connection() as connection:
-            address = await pii.get(connection, command_id, "address", 1)
+            address = await pii.get(connection, asked.command_id, "address", 1)
         return Wish(
-            command_id=command_id,
+            command_id=asked.command_id,
             actor="order-service",
             payload=WishPayload(
                 address=Address.model_validate(address) if address else None,
-                hold=hold_of(Wish(), command_id) if instruction == "pauseFulfillment" else None,
+                hold=asked.hold,
+                handle=asked.handle,
             ),
         )
 
@@ -343,7 +355,9 @@ def snapshot(change: Change[Order, OrderEvent]) -> Snapshot:
         n=order.fulfillment_n,
         percent=percent(order),
         steps_done=order.steps_done,
-        lane=tuple(command_id for command_id, _ in order.lane),
+        is_stopped=order.is_stopped,
+        alarm=order.alarm,
+        lane=tuple(wish.command_id for wish in order.lane),
     )
 
 

@@ -7,7 +7,14 @@ from contracts.chassis.event_store import Fact
 from contracts.envelope import ReceiptStatus
 from contracts.values import Code, Hold, LineItem, Outcome, WarehouseMode
 
-Instruction = Literal["pauseFulfillment", "resumeFulfillment", "cancelFulfillment", "updateShippingAddress"]
+Instruction = Literal[
+    "pauseFulfillment",
+    "resumeFulfillment",
+    "cancelFulfillment",
+    "updateShippingAddress",
+    "applyHold",
+    "releaseHold",
+]
 """What the order may ask of a parcel once the fulfillment owns it."""
 
 
@@ -52,6 +59,20 @@ class PaymentDeclined(Fact):
     """The provider's own code."""
 
 
+class HoldPlaced(Fact):
+    """The order does not begin its next step while this stands."""
+
+    hold: Hold
+    command_id: str | None = None
+    """None for a hold of the order's own."""
+
+
+class HoldReleased(Fact):
+    handle: str
+    command_id: str | None = None
+    """None when its time was over or its reason gone."""
+
+
 class OrderConfirmed(Fact):
     """Paid for and in stock: the held stock is confirmed."""
 
@@ -87,6 +108,9 @@ class FulfillmentInstructed(Fact):
 
     command_id: str
     instruction: Instruction
+    hold: Hold | None = None
+    handle: str | None = None
+    """The hold to lift; None lifts all that this instruction may lift."""
 
 
 class FulfillmentAnswered(Fact):
@@ -109,6 +133,8 @@ class OrderShipped(Fact):
 
 class CancelRequested(Fact):
     command_id: str
+    answer_by: datetime | None = None
+    """When the fulfillment has to have answered; None where the order decides alone."""
 
 
 class CaptureRequested(Fact):
@@ -158,6 +184,7 @@ class ContactChanged(Fact):
 
 class AddressChanged(Fact):
     version: int
+    country: str
 
 
 class InstructionsChanged(Fact):
@@ -179,6 +206,8 @@ OrderEvent = (
     | PaymentAuthorizationRequested
     | PaymentAuthorized
     | PaymentDeclined
+    | HoldPlaced
+    | HoldReleased
     | OrderConfirmed
     | FulfillmentRequested
     | FulfillmentStarted

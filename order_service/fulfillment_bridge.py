@@ -24,6 +24,8 @@ _SIGNALS: dict[Instruction, Any] = {
     "resumeFulfillment": FulfillmentApi.resume,
     "cancelFulfillment": FulfillmentApi.cancel,
     "updateShippingAddress": FulfillmentApi.update_address,
+    "applyHold": FulfillmentApi.apply_hold,
+    "releaseHold": FulfillmentApi.release_hold,
 }
 
 

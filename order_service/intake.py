@@ -5,7 +5,8 @@ refusal with everything that follows from them.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from contracts import order as contract
@@ -17,11 +18,21 @@ from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, Granted, grant
 from contracts.envelope import ReceiptStatus, Wish, WishName, hold_of
 from contracts.order import PlaceOrder, UpdateOrder
-from contracts.values import Code, LineItem, WarehouseMode, order_id
+from contracts.values import Code, Hold, LineItem, WarehouseMode, order_id
 from order_service import inventory
 from order_service.events import OrderEvent, OrderPlaced
 from order_service.order import Order
-from order_service.order.wishes import Changes, pause, request_cancel, resume, status_of, update
+from order_service.order.wishes import (
+    Changes,
+    pause,
+    place_hold,
+    release,
+    request_cancel,
+    resume,
+    status_of,
+    update,
+)
+from order_service.settings import DeadlineSettings
 
 OrderJournal = Journal[Order, OrderEvent]
 MAX_TOTAL_MINOR = 9_999_999_999
@@ -30,9 +41,18 @@ MAX_TOTAL_MINOR = 9_999_999_999
 class Intake:
     """Places orders and grants wishes, for the REST door and for the workflow alike."""
 
-    def __init__(self, journal: OrderJournal, *, random_bits: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        journal: OrderJournal,
+        deadlines: DeadlineSettings,
+        *,
+        random_bits: Callable[[int], int],
+        now: Callable[[], datetime],
+    ) -> None:
         self._journal = journal
+        self._deadlines = deadlines
         self._random_bits = random_bits
+        self._now = now
 
     async def place(
         self,
@@ -48,7 +68,7 @@ class Intake:
         """The order exists with everything that follows from it, and its workflow will be started.
 
         Raises Invalid when an article is unknown or the total is out of bounds."""
-        new_id = order_id(datetime.now(UTC), self._random_bits(64))
+        new_id = order_id(self._now(), self._random_bits(64))
         lines = tuple(LineItem(**item.model_dump()) for item in body.items)
         total = sum(line.quantity * line.unit_price_minor for line in lines)
         if total > MAX_TOTAL_MINOR:
@@ -119,7 +139,8 @@ class Intake:
             if expected_version is not None:
                 await self._expect(connection, stream, expected_version)
             await self._keep_wish(connection, order, wish, changes, command_id)
-            return _decide(name, order, wish, changes, command_id)
+            answer_by = self._now() + self._deadlines.cancel_answer
+            return _decide(order, _Asked(name, wish, changes, command_id, actor, answer_by))
 
         async def tell_workflow(connection: Connection, change: Change[Order, OrderEvent]) -> None:
             if knock and change.recorded:
@@ -166,25 +187,49 @@ class Intake:
             await pii.put(connection, ref, "address", version, content)
 
 
-def _decide(
-    name: WishName, order: Order, wish: Wish, changes: UpdateOrder | None, command_id: str
-) -> list[OrderEvent]:
-    match name:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A wish with all that its decision needs to know."""
+
+    name: WishName
+    wish: Wish
+    changes: UpdateOrder | None
+    command_id: str
+    actor: str
+    answer_by: datetime
+
+    @property
+    def hold(self) -> Hold:
+        """What a pause or a hold asks for; only the fulfillment service knows standing holds."""
+        asked = hold_of(self.wish, self.command_id)
+        return asked.model_copy(update={"holder": asked.holder or self.actor, "standing": False})
+
+
+def _decide(order: Order, asked: _Asked) -> list[OrderEvent]:
+    handle, command_id = asked.wish.payload.handle, asked.command_id
+    match asked.name:
         case "cancelOrder":
-            return request_cancel(order, command_id=command_id)
+            return request_cancel(order, command_id=command_id, answer_by=asked.answer_by)
         case "pauseOrderFulfillment":
-            return pause(order, hold=hold_of(wish, command_id), command_id=command_id)
+            return pause(order, hold=asked.hold, command_id=command_id)
         case "resumeOrderFulfillment":
-            return resume(order, command_id=command_id)
-        case "updateOrder" if changes is not None:
-            parts = Changes(
-                contact=changes.contact is not None,
-                address=changes.shipping_address is not None,
-                instructions=changes.instructions is not None,
-            )
-            return update(order, parts, command_id=command_id)
+            return resume(order, handle=handle, command_id=command_id)
+        case "applyHold":
+            return place_hold(order, hold=asked.hold, command_id=command_id)
+        case "releaseHold":
+            return release(order, handle=handle, command_id=command_id)
+        case "updateOrder" if asked.changes is not None:
+            return update(order, _changes(asked.changes), command_id=command_id)
         case _:
-            raise Invalid(f"an order does not understand {name}", code=Code.NOT_UNDERSTOOD)
+            raise Invalid(f"an order does not understand {asked.name}", code=Code.NOT_UNDERSTOOD)
+
+
+def _changes(asked: UpdateOrder) -> Changes:
+    return Changes(
+        contact=asked.contact is not None,
+        country=asked.shipping_address.country if asked.shipping_address else None,
+        instructions=asked.instructions is not None,
+    )
 
 
 async def _keep_personal(connection: Connection, ref: str, body: PlaceOrder) -> None:

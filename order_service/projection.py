@@ -1,5 +1,6 @@
 """What REST shows of an order: its own facts at once, its fulfillment as Kafka tells it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -9,6 +10,7 @@ from contracts.chassis import outbox, receipts
 from contracts.chassis.event_store import Change
 from contracts.chassis.postgres import Connection, Row
 from contracts.envelope import Event
+from contracts.values import Hold
 from order_service.events import OrderEvent
 from order_service.order import STEPS_TOTAL, Order, evolve
 from order_service.order.wishes import advances, allowed_actions
@@ -32,11 +34,11 @@ async def project(connection: Connection, order: Order, version: int, at: dateti
         """
         insert into order_view (
             order_id, customer_id, stage, status, payment_status, step,
-            version, document, placed_at, updated_at
+            version, document, placed_at, updated_at, attention_at
         )
         values (
             %(order_id)s, %(customer_id)s, %(stage)s, %(status)s, %(payment)s, %(step)s,
-            %(version)s, %(document)s, %(at)s, %(at)s
+            %(version)s, %(document)s, %(at)s, %(at)s, %(attention_at)s
         )
         on conflict (order_id) do update
         set stage = excluded.stage,
@@ -45,7 +47,11 @@ async def project(connection: Connection, order: Order, version: int, at: dateti
             step = excluded.step,
             version = excluded.version,
             document = excluded.document,
-            updated_at = excluded.updated_at
+            updated_at = excluded.updated_at,
+            attention_at = case
+                when excluded.attention_at is not null
+                then coalesce(order_view.attention_at, excluded.attention_at)
+            end
         where order_view.version < excluded.version
         """,
         {
@@ -58,6 +64,7 @@ async def project(connection: Connection, order: Order, version: int, at: dateti
             "version": version,
             "document": Jsonb(document(order)),
             "at": at,
+            "attention_at": at if order.attention else None,
         },
     )
 
@@ -72,15 +79,28 @@ def document(order: Order) -> dict[str, Any]:
         "contactVersion": order.contact_version,
         "instructionsVersion": order.instructions_version,
         "fulfillmentId": fulfillment_id(order),
-        "holds": [hold.model_dump(mode="json") for hold in order.held if not order.is_requested],
-        "pendingCommands": [command_id for command_id, _ in order.lane],
+        "holds": _shown(order.holds),
+        "holdsForFulfillment": _shown(() if order.is_requested else order.held),
+        "pendingCommands": [wish.command_id for wish in (*order.lane, *order.waiting)],
         "stepsDone": order.steps_done,
         "stepsTotal": STEPS_TOTAL,
         "percent": percent(order),
+        "unansweredCancels": [
+            {"commandId": cancel.command_id, "answerBy": _moment(cancel.answer_by)}
+            for cancel in order.unanswered
+        ],
         "attention": order.attention,
         "failure": order.failure,
         "allowedActions": allowed_actions(order),
     }
+
+
+def _shown(holds: Sequence[Hold]) -> list[dict[str, Any]]:
+    return [hold.model_dump(mode="json", exclude_none=True) for hold in holds]
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 async def show_fulfillment(connection: Connection, event: Event) -> None:
@@ -114,6 +134,15 @@ PAGE: LiteralString = """
       and (%(customer_id)s::text is null or customer_id = %(customer_id)s)
       and (%(after_at)s::timestamptz is null or (placed_at, order_id) < (%(after_at)s, %(after_id)s))
     order by placed_at desc, order_id desc
+    limit %(limit)s
+    """
+
+
+EXCEPTIONS: LiteralString = """
+    select *
+    from order_view
+    where attention_at is not null
+    order by attention_at, order_id
     limit %(limit)s
     """
 

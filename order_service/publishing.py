@@ -39,6 +39,9 @@ def _data(recorded: Recorded[OrderEvent], state: Order) -> OrderEventData:
         percent=percent(state),
         code=getattr(recorded.fact, "code", None),
         command_id=recorded.command_id,
+        actor=recorded.actor,
+        hold=getattr(recorded.fact, "hold", None),
+        handle=getattr(recorded.fact, "handle", None),
     )
 
 

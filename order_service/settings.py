@@ -1,5 +1,8 @@
 """What an operator may set of the order service, beyond the blocks both services share."""
 
+from datetime import timedelta
+
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.chassis.settings import ApiSettings, KafkaSettings, PostgresSettings
@@ -25,3 +28,16 @@ class PaymentSettings(BaseSettings):
     payments_url: str = "http://127.0.0.1:3234/payments"
     payments_timeout_seconds: float = 30.0
     """Below the 40 seconds of an activity, so that a silent provider is an error and no lost attempt."""
+
+
+class DeadlineSettings(BaseSettings):
+    """How long the order waits for others before a person has to look."""
+
+    model_config = SettingsConfigDict(env_prefix="TANDEM_ORDER_", use_attribute_docstrings=True, frozen=True)
+
+    cancel_answer_seconds: float = Field(default=3600.0, gt=0)
+    """A cancel that the fulfillment has not answered by then needs attention."""
+
+    @property
+    def cancel_answer(self) -> timedelta:
+        return timedelta(seconds=self.cancel_answer_seconds)

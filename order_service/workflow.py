@@ -1,7 +1,8 @@
 """The life of one order, from the stock on the shelf to the money in the till."""
 
+import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -18,10 +19,12 @@ from order_service.activities import ORDER_WISHES, OrderActivities, Snapshot
 from order_service.order import STEPS_TOTAL, Step
 
 SAFETY_NET = timedelta(minutes=10)
-"""Without news for so long the fulfillment is asked; each further time six times later."""
+"""After so long the stream is read again or the fulfillment asked; each further time six times later."""
 SAFETY_NET_LONGEST = timedelta(days=10)
 ASK_AGAIN = timedelta(days=1)
 """After the provider refused to capture or to void."""
+LONG_CALL = timedelta(hours=12)
+"""A call is hardly ever out so long, so no timer is set beside it for what is due only later."""
 
 
 @workflow.defn(name="processOrderWorkflow")
@@ -52,6 +55,8 @@ class OrderWorkflow(contract.OrderApi):
         """All lines are held, or none. Also the first look: a stream that ended falls through all steps."""
         self._arrivals.forget(None)
         self._see(await stored(OrderActivities.hold_stock, self._order_id))
+        while await self._comes(Step.HOLD_STOCK):
+            self._see(await stored(OrderActivities.hold_stock, self._order_id))
 
     async def _authorize(self) -> None:
         """The total is authorized or declined; `_capture` and `_undo` are its two ways out."""
@@ -62,7 +67,7 @@ class OrderWorkflow(contract.OrderApi):
 
     async def _confirm(self) -> None:
         """The order is confirmed and the parcel asked for, in one commit."""
-        if await self._comes(Step.CONFIRM):
+        while await self._comes(Step.CONFIRM):
             self._see(await stored(OrderActivities.confirm, self._order_id))
 
     async def _request_fulfillment(self) -> None:
@@ -76,15 +81,17 @@ class OrderWorkflow(contract.OrderApi):
 
     async def _await_outcome(self) -> None:
         """The fulfillment has ended, compensation included; meanwhile wishes for the parcel pass on."""
-        patience = SAFETY_NET
+        patience = Patience()
         while await self._comes(Step.AWAIT_OUTCOME):
-            if await self._passes_on() or await self._arrivals.come(within=patience):
-                continue
-            patience = min(patience * 6, SAFETY_NET_LONGEST)
-            self._sent.clear()
-            await self._outside(
-                start_outside(OrderActivities.query_fulfillment_status, self._order_id, policy=Policy.BRIDGE)
-            )
+            if not await self._passes_on() and await self._is_quiet(patience.until):
+                patience.grows()
+                self._sent.clear()
+                await self._ask_fulfillment()
+
+    async def _ask_fulfillment(self) -> None:
+        """The safety net. Local first: so rarely it may hold a workflow task, and the history stays short."""
+        asked = stored(OrderActivities.query_fulfillment_status, self._order_id)
+        await self._outside(asyncio.create_task(asked))
 
     async def _capture(self) -> None:
         """The parcel left, so the money is taken; a refusal is for a person, and is tried again every day."""
@@ -93,14 +100,14 @@ class OrderWorkflow(contract.OrderApi):
                 start_outside(OrderActivities.capture, self._order_id, policy=Policy.PROVIDER)
             )
             if self._order.step is Step.CAPTURE:
-                await self._arrivals.come(within=ASK_AGAIN)
+                await self._is_quiet(workflow.now() + ASK_AGAIN)
 
     async def _undo(self) -> None:
         """The parcel did not leave: void, release, and only then say how the order ended."""
         while await self._comes(Step.UNDO):
             await self._outside(start_outside(OrderActivities.undo, self._order_id, policy=Policy.PROVIDER))
             if self._order.step is Step.UNDO:
-                await self._arrivals.come(within=ASK_AGAIN)
+                await self._is_quiet(workflow.now() + ASK_AGAIN)
 
     async def _end(self) -> Outcome:
         """Whoever wished something in the last moment has a receipt too."""
@@ -113,13 +120,42 @@ class OrderWorkflow(contract.OrderApi):
     # How the steps meet what arrives.
 
     async def _comes(self, step: Step) -> bool:
-        """True when the stream asks for this step next, after everything that arrived has been recorded."""
+        """True when the stream asks for this step next, all that arrived is recorded, and no hold stands."""
+        patience = Patience()
         await self._serve()
+        while self._order.step is step and self._order.is_stopped:
+            if await self._is_quiet(patience.until):
+                patience.grows()
+                self._arrivals.note(None)
+            await self._serve()
         return self._order.step is step
 
-    async def _outside(self, call: workflow.ActivityHandle[Snapshot]) -> None:
-        """The call has finished and is seen; what arrives meanwhile is recorded at once."""
-        self._see(await self._arrivals.beside(call, self._serve))
+    async def _is_quiet(self, until: datetime) -> bool:
+        """True when nothing came and time changed nothing until then."""
+        self._make_room()
+        alarm = self._order.alarm
+        if alarm is None or alarm > until:
+            return not await self._arrivals.come(within=_left(until))
+        if not await self._arrivals.come(within=_left(alarm)):
+            await self._elapse(alarm)
+        return False
+
+    async def _outside(self, call: asyncio.Task[Snapshot]) -> None:
+        """The call has finished and is seen; what arrives or falls due meanwhile is recorded at once."""
+        while not call.done():
+            alarm = self._order.alarm
+            left = _left(alarm) if alarm and _left(alarm) < LONG_CALL else None
+            try:
+                await workflow.wait_condition(lambda: call.done() or bool(self._arrivals), timeout=left)
+            except TimeoutError:
+                await self._elapse(alarm)
+            await self._serve()
+        self._see(await call)
+
+    async def _elapse(self, alarm: datetime | None) -> None:
+        """What was due at that moment is recorded; a timer may be a moment early, so no clock decides it."""
+        moment = max(alarm or workflow.now(), workflow.now())
+        self._see(await stored(OrderActivities.elapse, self._order_id, moment))
 
     async def _serve(self) -> None:
         """Everything that arrived is recorded, in the order it came."""
@@ -153,6 +189,12 @@ class OrderWorkflow(contract.OrderApi):
                 return True
         return False
 
+    def _make_room(self) -> None:
+        """A history that has grown long is left behind: everything is in the stream."""
+        is_long = workflow.info().is_continue_as_new_suggested()
+        if is_long and not self._arrivals and workflow.all_handlers_finished():
+            workflow.continue_as_new(self._order_id)
+
     def _see(self, seen: Snapshot) -> None:
         if seen.version >= self._order.version:
             self._order = seen
@@ -176,6 +218,14 @@ class OrderWorkflow(contract.OrderApi):
     @workflow.signal(name="resumeOrderFulfillment")
     def resume(self, wish: Wish | None = None, *extra: Any) -> None:
         self._arrivals.note(("resumeOrderFulfillment", Wish.model_validate(wish)))
+
+    @workflow.signal(name="applyHold")
+    def apply_hold(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.note(("applyHold", Wish.model_validate(wish)))
+
+    @workflow.signal(name="releaseHold")
+    def release_hold(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.note(("releaseHold", Wish.model_validate(wish)))
 
     @workflow.signal(name="fulfillmentCompleted")
     def fulfillment_completed(self, news: contract.CompletionSignal = None, *extra: Any) -> None:
@@ -223,6 +273,22 @@ class OrderWorkflow(contract.OrderApi):
     @workflow.query(dynamic=True)
     def other_query(self, name: str, args: Sequence[RawValue]) -> OrderStatusView | OrderProgressView:
         return self.progress() if name.startswith("getOrderProgress") else self.status()
+
+
+class Patience:
+    """When to look again although nothing was heard; nothing that happens meanwhile puts it off."""
+
+    def __init__(self) -> None:
+        self._pause = SAFETY_NET
+        self.until = workflow.now() + SAFETY_NET
+
+    def grows(self) -> None:
+        self._pause = min(self._pause * 6, SAFETY_NET_LONGEST)
+        self.until = workflow.now() + self._pause
+
+
+def _left(until: datetime) -> timedelta:
+    return max(until - workflow.now(), timedelta())
 
 
 _COMPLETION: TypeAdapter[FulfillmentCompleted | None] = TypeAdapter(contract.CompletionSignal)

@@ -4,7 +4,9 @@ Each role is a module of its own, so that a process loads only what its role nee
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from contracts.chassis.event_store import EventStore, Journal
@@ -16,6 +18,7 @@ from order_service.events import FACTS, OrderEvent
 from order_service.intake import Intake, OrderJournal
 from order_service.order import Order, evolve
 from order_service.settings import (
+    DeadlineSettings,
     OrderApiSettings,
     OrderKafkaSettings,
     OrderPostgresSettings,
@@ -33,6 +36,7 @@ class Settings(ServiceSettings):
     api: OrderApiSettings = field(default_factory=OrderApiSettings)
     kafka: OrderKafkaSettings = field(default_factory=OrderKafkaSettings)
     payments: PaymentSettings = field(default_factory=PaymentSettings)
+    deadlines: DeadlineSettings = field(default_factory=DeadlineSettings)
 
 
 def migrate(settings: ServiceSettings) -> None:
@@ -46,5 +50,10 @@ def journal_of(database: Database) -> OrderJournal:
     )
 
 
-def intake_of(journal: OrderJournal) -> Intake:
-    return Intake(journal, random_bits=secrets.randbits)
+def intake_of(
+    journal: OrderJournal,
+    deadlines: DeadlineSettings | None = None,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Intake:
+    return Intake(journal, deadlines or DeadlineSettings(), random_bits=secrets.randbits, now=now)

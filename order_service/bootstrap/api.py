@@ -35,6 +35,6 @@ async def open_role(settings: Settings, health: Health) -> AsyncGenerator[Role]:
     async with Database(settings.postgres, "order-api") as database:
         app = application(settings.api)
         watch = Watch(database)
-        app.state.door = Door(database, intake_of(journal_of(database)), watch)
+        app.state.door = Door(database, intake_of(journal_of(database), settings.deadlines), watch)
         app.router.routes.extend(health.routes())
         yield Role(watch.loops(), door=app, host=settings.api.host, port=settings.api.port)

@@ -36,7 +36,8 @@ async def opened_worker(settings: Settings) -> AsyncGenerator[Worker]:
         own = await temporal.connect("orders", settings.temporal)
         other = await temporal.connect("fulfillments", settings.temporal, lazy=True)
         journal = journal_of(database)
-        activities = OrderActivities(journal, intake_of(journal), Payments(http), FulfillmentBridge(other))
+        intake = intake_of(journal, settings.deadlines)
+        activities = OrderActivities(journal, intake, Payments(http), FulfillmentBridge(other))
         yield temporal.worker(
             own,
             task_queue=contract.TASK_QUEUE,

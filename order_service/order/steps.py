@@ -17,6 +17,7 @@ from order_service.events import (
     FulfillmentRequested,
     FulfillmentStarted,
     FulfillmentUnderWay,
+    HoldReleased,
     OrderCancelled,
     OrderConfirmed,
     OrderEvent,
@@ -37,14 +38,14 @@ from order_service.order.state import Call, Order, Step
 
 def hold_stock(order: Order, *, short_of: str | None) -> list[OrderEvent]:
     """All lines are held, or none is because of the article that is short."""
-    if order.step is not Step.HOLD_STOCK:
+    if order.step is not Step.HOLD_STOCK or order.is_stopped:
         return []
     return [StockHeld()] if short_of is None else [StockRefused(sku=short_of)]
 
 
 def request_authorization(order: Order) -> list[OrderEvent]:
     """The authorization has a name before the provider hears of it."""
-    if order.step is not Step.AUTHORIZE or order.authorization:
+    if order.step is not Step.AUTHORIZE or order.authorization or order.is_stopped:
         return []
     return [
         PaymentAuthorizationRequested(
@@ -67,7 +68,7 @@ def declined(order: Order, *, reason: str) -> list[OrderEvent]:
 
 def confirm(order: Order) -> list[OrderEvent]:
     """The order is confirmed and its parcel asked for: the boundary after which the fulfillment decides."""
-    if order.step is not Step.CONFIRM:
+    if order.step is not Step.CONFIRM or order.is_stopped:
         return []
     return [
         OrderConfirmed(),
@@ -82,6 +83,23 @@ def fulfillment_started(order: Order) -> list[OrderEvent]:
     return [FulfillmentStarted(n=order.fulfillment_n), FulfillmentUnderWay()]
 
 
+def elapse(order: Order, now: datetime) -> list[OrderEvent]:
+    """What time has changed by now: holds that are over are lifted, a missing answer is for a person."""
+    if order.alarm is None or order.alarm > now:
+        return []
+    facts: list[OrderEvent] = []
+    if not order.is_undone:
+        over = [hold.handle for hold in order.holds if hold.until and hold.until <= now]
+        facts += [HoldReleased(handle=handle) for handle in over]
+    if order.attention is None and any(_is_due(cancel.answer_by, now) for cancel in order.unanswered):
+        facts.append(AttentionRaised(code=Code.CANCEL_UNANSWERED))
+    return facts
+
+
+def _is_due(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and moment <= now
+
+
 def answered(order: Order, news: CommandOutcome) -> list[OrderEvent]:
     """The fulfillment's answer is recorded, and the address it accepted, whoever asked for that."""
     facts: list[OrderEvent] = []
@@ -91,15 +109,28 @@ def answered(order: Order, news: CommandOutcome) -> list[OrderEvent]:
                 command_id=news.command_id, status=news.status, code=news.code, cut_off=news.cut_off
             )
         )
-    if accepts_address(order, news) and news.address_version is not None:
-        facts.append(AddressChanged(version=news.address_version))
+        if all(cancel.command_id == news.command_id for cancel in order.unanswered):
+            facts += _all_answered(order)
+    if accepts_address(order, news) and news.address and news.address_version:
+        facts.append(AddressChanged(version=news.address_version, country=news.address.country))
     return facts
 
 
+def _all_answered(order: Order) -> list[OrderEvent]:
+    """Nobody has to ask the fulfillment about a cancel any more."""
+    if order.attention is not Code.CANCEL_UNANSWERED:
+        return []
+    return [AttentionResolved(code=Code.CANCEL_UNANSWERED)]
+
+
 def _moves_a_wish(order: Order, news: CommandOutcome) -> bool:
-    """The first answer to a wish that waits, or the end of one that had only been accepted."""
-    waits = any(command_id == news.command_id for command_id, _ in order.lane)
-    was_accepted = any(command_id == news.command_id for command_id, _ in order.accepted)
+    """The first answer to a wish that waits, or the end of one that had only been accepted.
+
+    RECEIVED is no answer: a person over there still decides."""
+    if news.status == "RECEIVED":
+        return False
+    waits = any(wish.command_id == news.command_id for wish in order.lane)
+    was_accepted = any(wish.command_id == news.command_id for wish in order.accepted)
     return waits or (was_accepted and news.status in FINAL)
 
 
@@ -120,7 +151,7 @@ def complete(order: Order, news: Completion) -> list[OrderEvent]:
         return []
     completed = FulfillmentCompleted(n=news.n, outcome=news.outcome, version=news.version, code=news.code)
     shipped = [OrderShipped()] if news.outcome == "SHIPPED" else []
-    return [*fulfillment_started(order), completed, *shipped]
+    return [*fulfillment_started(order), completed, *shipped, *_all_answered(order)]
 
 
 def request_capture(order: Order) -> list[OrderEvent]:

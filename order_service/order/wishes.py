@@ -6,6 +6,7 @@ lane and waits for the fulfillment's answer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from contracts.chassis.errors import Refused
 from contracts.chassis.receipts import Advance
@@ -20,18 +21,21 @@ from order_service.events import (
     FulfillmentHoldPlaced,
     FulfillmentHoldsReleased,
     FulfillmentInstructed,
-    Instruction,
+    HoldPlaced,
+    HoldReleased,
     InstructionsChanged,
     OrderEvent,
 )
-from order_service.order.state import Order, Step
+from order_service.order.state import Order, Step, verdict
 
 REQUESTED = "FulfillmentRequested"
 HAND_OVER = "HandOverStarted"
 
 
-def request_cancel(order: Order, *, command_id: str) -> list[OrderEvent]:
+def request_cancel(order: Order, *, command_id: str, answer_by: datetime | None) -> list[OrderEvent]:
     """Ask for the end of the order; asked once more, both who asked have their answer when it comes.
+
+    Where the fulfillment decides, it has until `answer_by`.
 
     Raises Refused when the parcel is with the carrier or the order failed by itself."""
     if order.stage is Stage.CANCELLED:
@@ -39,26 +43,63 @@ def request_cancel(order: Order, *, command_id: str) -> list[OrderEvent]:
     _refuse_after_the_end(order)
     if not order.is_requested:
         return [CancelRequested(command_id=command_id)]
-    return [CancelRequested(command_id=command_id), _instructed(command_id, "cancelFulfillment")]
+    return [
+        CancelRequested(command_id=command_id, answer_by=answer_by),
+        FulfillmentInstructed(command_id=command_id, instruction="cancelFulfillment"),
+    ]
 
 
 def pause(order: Order, *, hold: Hold, command_id: str) -> list[OrderEvent]:
-    """The parcel gets one more reason not to move; before it exists, the order keeps the hold for it."""
+    """The parcel gets one more reason not to move; before it exists, the order keeps the hold and goes on.
+
+    Raises Refused when another kind of hold has this handle."""
     _refuse_after_the_end(order)
     if order.is_requested:
-        return [_instructed(command_id, "pauseFulfillment")]
-    if hold.handle in {each.handle for each in order.held}:
-        return []
-    return [FulfillmentHoldPlaced(hold=hold)]
+        return [FulfillmentInstructed(command_id=command_id, instruction="pauseFulfillment", hold=hold)]
+    _refuse_when_cancelled(order)
+    _refuse_a_taken_handle(hold, order.holds)
+    return [] if hold.handle in _handles(order.held) else [FulfillmentHoldPlaced(hold=hold)]
 
 
-def resume(order: Order, *, command_id: str) -> list[OrderEvent]:
-    """Every pause of the parcel is lifted; other reasons not to move stay."""
+def resume(order: Order, *, handle: str | None, command_id: str) -> list[OrderEvent]:
+    """Every pause of the parcel is lifted, or the hold of that handle; other reasons not to move stay."""
     _refuse_after_the_end(order)
     if order.is_requested:
-        return [_instructed(command_id, "resumeFulfillment")]
+        return [FulfillmentInstructed(command_id=command_id, instruction="resumeFulfillment", handle=handle)]
+    if handle is not None:
+        return release(order, handle=handle, command_id=command_id)
+    _refuse_when_cancelled(order)
     paused = tuple(each.handle for each in order.held if each.reason is HoldReason.OPERATOR_PAUSE)
     return [FulfillmentHoldsReleased(handles=paused)] if paused else []
+
+
+def place_hold(order: Order, *, hold: Hold, command_id: str) -> list[OrderEvent]:
+    """Nothing further begins while this stands; a handle that stands already changes nothing.
+
+    Before the boundary that is the order's next step, afterwards the parcel's.
+    Raises Refused when another kind of hold has this handle."""
+    _refuse_after_the_end(order)
+    if order.is_requested:
+        return [FulfillmentInstructed(command_id=command_id, instruction="applyHold", hold=hold)]
+    _refuse_when_cancelled(order)
+    _refuse_a_taken_handle(hold, order.held)
+    return [] if hold.handle in _handles(order.holds) else [HoldPlaced(hold=hold, command_id=command_id)]
+
+
+def release(order: Order, *, handle: str | None, command_id: str) -> list[OrderEvent]:
+    """The hold of that handle is lifted, or all of them, those kept for the parcel included.
+
+    Raises Refused when other holds stand and none has this handle."""
+    _refuse_after_the_end(order)
+    if order.is_requested:
+        return [FulfillmentInstructed(command_id=command_id, instruction="releaseHold", handle=handle)]
+    _refuse_when_cancelled(order)
+    own = [each for each in _handles(order.holds) if handle in (None, each)]
+    kept = tuple(each for each in _handles(order.held) if handle in (None, each))
+    if not own and not kept and (order.holds or order.held):
+        raise Refused("no hold of this handle stands; GET the order for its holds", code=Code.HOLD_NOT_FOUND)
+    released: list[OrderEvent] = [HoldReleased(handle=each, command_id=command_id) for each in own]
+    return [*released, FulfillmentHoldsReleased(handles=kept)] if kept else released
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +107,27 @@ class Changes:
     """Which personal parts of an order a request brings anew."""
 
     contact: bool = False
-    address: bool = False
+    country: str | None = None
+    """Of the new address; None leaves the address as it is."""
     instructions: bool = False
 
 
 def update(order: Order, changes: Changes, *, command_id: str) -> list[OrderEvent]:
-    """The parts have new versions; an address belongs to the fulfillment once the parcel is requested."""
+    """The parts have new versions; an address belongs to the fulfillment once the parcel is requested.
+
+    Raises Refused for what the warehouse has already planned with: instructions, and the country."""
     _refuse_after_the_end(order)
-    if order.cancels:
-        raise Refused("the order is being cancelled", code=Code.CANCEL_IN_PROGRESS)
+    _refuse_when_cancelled(order)
     if changes.instructions and order.is_requested:
         raise Refused(
             "the warehouse already has the instructions; ask an operator",
             code=Code.NOT_ALLOWED_NOW,
+            cut_off=REQUESTED,
+        )
+    if changes.country not in (None, order.country) and order.is_requested:
+        raise Refused(
+            "the parcel is on its way to another country; cancel the order and place a new one",
+            code=Code.COUNTRY_CANNOT_CHANGE,
             cut_off=REQUESTED,
         )
     facts: list[OrderEvent] = []
@@ -86,18 +135,19 @@ def update(order: Order, changes: Changes, *, command_id: str) -> list[OrderEven
         facts.append(ContactChanged(version=order.contact_version + 1))
     if changes.instructions:
         facts.append(InstructionsChanged(version=order.instructions_version + 1))
-    if changes.address and order.is_requested:
-        facts.append(_instructed(command_id, "updateShippingAddress"))
-    elif changes.address:
-        facts.append(AddressChanged(version=order.address_version + 1))
+    if changes.country and order.is_requested:
+        facts.append(FulfillmentInstructed(command_id=command_id, instruction="updateShippingAddress"))
+    elif changes.country:
+        facts.append(AddressChanged(version=order.address_version + 1, country=changes.country))
     return facts
 
 
 def status_of(order: Order, command_id: str) -> ReceiptStatus:
     """The receipt of a wish that was just granted."""
-    if any(waiting == command_id for waiting, _ in order.lane):
+    if any(wish.command_id == command_id for wish in order.lane):
         return "RECEIVED"
-    if command_id in order.cancels and order.step is not Step.END:
+    waits = any(wish.command_id == command_id for wish in order.waiting)
+    if waits or (command_id in order.cancels and order.step is not Step.END):
         return "ACCEPTED"
     return "EFFECTIVE"
 
@@ -107,6 +157,9 @@ def advances(before: Order | None, after: Order, facts: Sequence[OrderEvent]) ->
     if before is None:
         return []
     steps = [_answer(before, fact) for fact in facts if isinstance(fact, FulfillmentAnswered)]
+    steps += [
+        Advance(wish.command_id, verdict(after, wish)) for wish in before.waiting if wish not in after.waiting
+    ]
     if before.completion is None and after.completion is not None:
         steps += _at_completion(before, shipped=after.completion == "SHIPPED")
     if before.stage is not after.stage and after.stage in (Stage.CANCELLED, Stage.FAILED):
@@ -124,15 +177,18 @@ def _answer(before: Order, fact: FulfillmentAnswered) -> Advance:
 def _at_completion(before: Order, *, shipped: bool) -> list[Advance]:
     """The parcel ended before it answered these wishes, or before it said that they had taken effect."""
     cancels = before.cancels if shipped else ()
-    unheard = [command_id for command_id, _ in before.lane if command_id not in before.cancels]
+    unheard = [wish.command_id for wish in before.lane if wish.command_id not in before.cancels]
     rejected = [Advance(command_id, "REJECTED", Code.ALREADY_ENDED) for command_id in (*unheard, *cancels)]
     return [
         *rejected,
-        *(
-            Advance(command_id, "EFFECTIVE" if shipped and what == "updateShippingAddress" else "SUPERSEDED")
-            for command_id, what in before.accepted
-        ),
+        *(Advance(wish.command_id, _overtaken(wish, shipped=shipped)) for wish in before.accepted),
     ]
+
+
+def _overtaken(wish: FulfillmentInstructed, *, shipped: bool) -> ReceiptStatus:
+    """A parcel leaves with the last accepted address, whether or not that was said."""
+    is_carried = shipped and wish.instruction == "updateShippingAddress"
+    return "EFFECTIVE" if is_carried else "SUPERSEDED"
 
 
 def _at_the_end(command_id: str, after: Order) -> Advance:
@@ -145,12 +201,24 @@ def allowed_actions(order: Order) -> list[str]:
     """The wishes that would not be refused now; none once the order ended or will fail by itself."""
     if order.step is Step.END or order.completion is not None or order.failure is not None:
         return []
-    actions = ["pause", "resume", "cancel"]
-    return actions if order.cancels else [*actions, "update"]
+    holding = ["pause", "resume", "hold", "release"]
+    if order.cancels:
+        return ["cancel", *(holding if order.is_requested else [])]
+    return ["cancel", *holding, "update"]
 
 
-def _instructed(command_id: str, instruction: Instruction) -> FulfillmentInstructed:
-    return FulfillmentInstructed(command_id=command_id, instruction=instruction)
+def _handles(holds: Sequence[Hold]) -> list[str]:
+    return [hold.handle for hold in holds]
+
+
+def _refuse_a_taken_handle(hold: Hold, others: Sequence[Hold]) -> None:
+    if hold.handle in _handles(others):
+        raise Refused("another kind of hold has this handle; choose a new one", code=Code.HANDLE_TAKEN)
+
+
+def _refuse_when_cancelled(order: Order) -> None:
+    if order.cancels:
+        raise Refused("the order is being cancelled", code=Code.CANCEL_IN_PROGRESS)
 
 
 def _refuse_after_the_end(order: Order) -> None:

@@ -18,6 +18,8 @@ BECAUSE = {"reason": "changed my mind"}
 COMMANDS: list[tuple[Service, str, str, dict[str, Any] | None]] = [
     ("orders", "POST", "/orders/{order}/fulfillment/pause", None),
     ("orders", "POST", "/orders/{order}/fulfillment/resume", None),
+    ("orders", "POST", "/orders/{order}/holds", {"reason": "FRAUD_RISK", "handle": "fraud-7"}),
+    ("orders", "DELETE", "/orders/{order}/holds?handle=fraud-7", None),
     ("orders", "PATCH", "/orders/{order}", {"shippingAddress": MOVED, "instructions": "ring twice"}),
     ("orders", "DELETE", "/orders/{order}", BECAUSE),
     ("fulfillments", "POST", "/fulfillments/{parcel}/pause", None),

@@ -1,7 +1,7 @@
 """Orders in the states the tests begin with, each made by the decisions that lead there."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 
 from contracts.envelope import CommandOutcome, ReceiptStatus
@@ -12,6 +12,8 @@ from order_service.order import Order, evolve, steps, wishes
 
 ORDER_ID = "ORD-1703123456789-ABC123DEF"
 STREAM = f"order-{ORDER_ID}"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SOON = NOW + timedelta(hours=1)
 EXPIRES_AT = datetime(2026, 1, 8, tzinfo=UTC)
 ADDRESS = Address(street="456 New Street", city="New City", state="NC", zip_code="54321", country="USA")
 
@@ -86,11 +88,17 @@ def declined() -> Order:
 
 
 def cancelling(order: Order, command_id: str = "cancel-1") -> Order:
-    return after(order, wishes.request_cancel(order, command_id=command_id))
+    return after(order, wishes.request_cancel(order, command_id=command_id, answer_by=SOON))
 
 
 def paused(order: Order, command_id: str = "pause-1") -> Order:
     return after(order, wishes.pause(order, hold=hold(command_id), command_id=command_id))
+
+
+def held(order: Order, handle: str = "q-1", until: datetime | None = None) -> Order:
+    """The order itself may not go on."""
+    asked = Hold(handle=handle, reason=HoldReason.FRAUD_RISK, until=until)
+    return after(order, wishes.place_hold(order, hold=asked, command_id=handle))
 
 
 def heard(order: Order, news: CommandOutcome) -> Order:
@@ -138,4 +146,9 @@ EVERY_STATE: dict[str, Callable[[], Order]] = {
     "cancelling while authorizing": lambda: cancelling(authorizing()),
     "cancelling under way": lambda: cancelling(under_way()),
     "paused": lambda: paused(under_way()),
+    "held before stock": lambda: held(placed()),
+    "held before payment": lambda: held(in_stock()),
+    "held while authorizing": lambda: held(authorizing()),
+    "held before the parcel": lambda: held(authorized()),
+    "held and cancelled": lambda: cancelling(held(authorized())),
 }

@@ -1,6 +1,8 @@
 """Orders under random decisions: what must hold whatever happens, in whatever order, how often ever."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import reduce
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,10 +10,13 @@ from hypothesis import strategies as st
 from contracts.chassis.errors import Refused
 from contracts.envelope import FINAL, ReceiptStatus
 from contracts.order import PaymentStatus, Stage
-from contracts.values import Outcome
+from contracts.values import Hold, Outcome
 from order_service.events import (
     CaptureRequested,
+    HoldPlaced,
+    HoldReleased,
     OrderCancelled,
+    OrderConfirmed,
     OrderEvent,
     OrderFailed,
     OrderShipped,
@@ -24,7 +29,7 @@ from order_service.events import (
 )
 from order_service.order import Order, Step, evolve, steps, wishes
 from order_service.order.wishes import Changes
-from tests.unit.orders import EXPIRES_AT, PLACED, answer, completion, hold
+from tests.unit.orders import EXPIRES_AT, PLACED, SOON, answer, completion, hold
 
 Decision = Callable[[Order], list[OrderEvent]]
 
@@ -75,18 +80,26 @@ def _wish(drawn: tuple[str, str]) -> Decision:
     def decide(order: Order) -> list[OrderEvent]:
         match name:
             case "cancel":
-                return wishes.request_cancel(order, command_id=command_id)
+                return wishes.request_cancel(order, command_id=command_id, answer_by=SOON)
             case "pause":
                 return wishes.pause(order, hold=hold(command_id), command_id=command_id)
             case "resume":
-                return wishes.resume(order, command_id=command_id)
+                return wishes.resume(order, handle=None, command_id=command_id)
+            case "hold":
+                # Of two commands one has an end.
+                number = int(command_id[-1])
+                until = SOON + timedelta(minutes=number) if number % 2 else None
+                asked = Hold(handle=f"own.{command_id}", until=until)
+                return wishes.place_hold(order, hold=asked, command_id=command_id)
+            case "release":
+                return wishes.release(order, handle=None, command_id=command_id)
             case _:
-                return wishes.update(order, Changes(contact=True, address=True), command_id=command_id)
+                return wishes.update(order, Changes(contact=True, country="USA"), command_id=command_id)
 
     return decide
 
 
-_NAMES = ("cancel", *("pause", "resume", "update") * 3)
+_NAMES = ("cancel", *("pause", "resume", "update", "hold", "release", "release") * 3)
 """A cancel ends most stories, so it is rare."""
 
 
@@ -219,6 +232,38 @@ def test_an_end_means_that_money_and_stock_are_settled(each: list[Decision]):
 
 @_THOROUGH
 @given(decisions)
+def test_nothing_begins_while_a_hold_stands(each: list[Decision]):
+    """Neither the stock, nor the payment, nor the parcel; whoever decides."""
+    begins = (StockHeld, PaymentAuthorizationRequested, OrderConfirmed)
+    holds: set[str] = set()
+    for fact in lived(each).facts:
+        match fact:
+            case HoldPlaced():
+                holds.add(fact.hold.handle)
+            case HoldReleased():
+                holds.remove(fact.handle)
+            case _:
+                assert not (holds and isinstance(fact, begins))
+
+
+@_THOROUGH
+@given(decisions)
+def test_an_alarm_that_was_heard_is_over(each: list[Decision]):
+    """What is due at a moment is recorded then and not before; the next alarm is later."""
+    order = lived(each).order
+    for _ in range(10):
+        if (alarm := order.alarm) is None:
+            return
+        assert steps.elapse(order, alarm - timedelta(microseconds=1)) == []
+        facts = steps.elapse(order, alarm)
+        assert facts
+        order = reduce(evolve, facts, order)
+        assert order.alarm is None or order.alarm > alarm
+    raise AssertionError("the alarm never ends")
+
+
+@_THOROUGH
+@given(decisions)
 def test_provider_keys_are_never_used_twice(each: list[Decision]):
     """Each intent has a name of its own."""
     keys: list[str] = []
@@ -231,13 +276,14 @@ def test_provider_keys_are_never_used_twice(each: list[Decision]):
 @_THOROUGH
 @given(decisions)
 def test_the_status_follows_the_precedence_of_its_overlays(each: list[Decision]):
-    """An open cancel first, then attention, then the stage; a final stage hides the cancel."""
+    """An open cancel first, then attention, then a hold, then the stage; a final stage hides the cancel."""
     order = lived(each).order
     is_over = order.stage in (Stage.CANCELLED, Stage.FAILED, Stage.SHIPPED)
     if order.cancels and not is_over:
         assert order.status == "CANCEL_REQUESTED"
     else:
-        assert order.status == ("NEEDS_ATTENTION" if order.attention else order.stage.value)
+        shown = "PAUSED" if order.holds and not order.is_undone else order.stage.value
+        assert order.status == ("NEEDS_ATTENTION" if order.attention else shown)
 
 
 @_THOROUGH
@@ -245,17 +291,22 @@ def test_the_status_follows_the_precedence_of_its_overlays(each: list[Decision])
 def test_following_the_next_step_always_leads_to_the_end(
     each: list[Decision], outcome: Outcome, in_stock: bool, pays: bool
 ):
-    """From wherever chance has led, a worker that does what `step` asks for ends the order."""
+    """From wherever chance has led, a worker that does what `step` asks for ends the order, holds lifted."""
     life = lived(each)
-    for _ in range(20):
-        if life.order.step is Step.END:
-            break
-        for decide in _worker(life.order.step, outcome, in_stock, pays):
-            life.meets(decide)
+    _brings_to_the_end(life, outcome, in_stock, pays)
     assert life.order.step is Step.END
     assert life.order.outcome is not None
     assert life.order.attention is None
     assert life.order.lane == ()
+
+
+def _brings_to_the_end(life: Life, outcome: Outcome, in_stock: bool, pays: bool) -> None:
+    """A worker does what is next, and somebody lifts the holds that stand against it."""
+    for _ in range(20):
+        if life.order.is_stopped:
+            life.meets(_wish(("let-go", "release")))
+        for decide in _worker(life.order.step, outcome, in_stock, pays):
+            life.meets(decide)
 
 
 def _worker(step: Step, outcome: Outcome, in_stock: bool, pays: bool) -> Iterator[Decision]:
@@ -307,9 +358,7 @@ def test_every_wish_has_a_final_receipt_when_the_order_has_ended(
             life.meets(thing)
         else:
             life.is_wished(thing)
-    for _ in range(20):
-        for decide in _worker(life.order.step, outcome, in_stock=True, pays=True):
-            life.meets(decide)
+    _brings_to_the_end(life, outcome, in_stock=True, pays=True)
     assert life.order.step is Step.END
     assert {*life.receipts.values()} <= FINAL
     if life.order.outcome == "SHIPPED":

@@ -70,6 +70,12 @@ class RecordingOrder(order.OrderApi):
     @workflow.signal(name="resumeOrderFulfillment")
     def resume(self, wish: Wish | None = None, *extra: Any) -> None: ...
 
+    @workflow.signal(name="applyHold")
+    def apply_hold(self, wish: Wish | None = None, *extra: Any) -> None: ...
+
+    @workflow.signal(name="releaseHold")
+    def release_hold(self, wish: Wish | None = None, *extra: Any) -> None: ...
+
     @workflow.signal(name="fulfillmentCompleted")
     def fulfillment_completed(self, news: order.CompletionSignal = None, *extra: Any) -> None:
         completed = (*self._told.completed, FulfillmentCompleted.model_validate(news))
