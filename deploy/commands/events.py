@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.commands import rest
+from deploy.commands import options, rest
 from deploy.commands.rest import Json, say
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-app = rest.group("events", "Read what both services tell the world.")
+app = options.group("events", "Read what both services tell the world.")
 
 TOPICS = {"orders": "orders.events.v1", "fulfillments": "fulfillments.events.v1"}
 _ANSWER_SECONDS = 5
 _POLL_MS = 200
-_TAIL = f"""Examples:\n
-tandem events tail\n
-tandem events tail --topic orders --from-start --no-follow --json\n
-tandem events tail --order ORD-… --from-start\n\n{rest.EXIT_CODES}"""
+_TAIL = options.examples(
+    "tandem events tail",
+    "tandem events tail --topic orders --from-start --no-follow --json",
+    "tandem events tail --order ORD-… --from-start",
+)
 
 
 @app.callback()

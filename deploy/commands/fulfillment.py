@@ -4,222 +4,172 @@ from typing import Annotated
 
 import typer
 
-from deploy.commands import rest
-from deploy.commands.rest import (
-    AsJson,
-    Door,
-    FulfillmentUrl,
-    Json,
-    Key,
-    Watching,
-    fulfillment_service,
-    in_path,
-    say,
-)
-from deploy.commands.shown import receipt_lines, table
-from deploy.commands.watching import wait_for_fulfillment
+from deploy.commands import control, rest
+from deploy.commands.options import EXIT_CODES, Cursor, FromFile, Limit, Watching, examples, group, shared
+from deploy.commands.rest import Json, in_path
+from deploy.commands.shown import more, table
+from deploy.commands.subjects import FulfillmentService, Parcel
+from deploy.commands.watching import end_with, wait_for_fulfillment
+from deploy.commands.wishes import Because, Note, Sending, Until, given
 
-app = rest.group("fulfillment", "Follow parcels through the warehouse, hold and move them.")
+app = group("fulfillment", "Follow parcels through the warehouse, hold and move them.")
 
-FulfillmentId = Annotated[
-    str,
+Step = Annotated[
+    str | None,
     typer.Argument(
-        metavar="ID", help="Fulfillment, workflow or order id (its newest parcel).", show_default=False
+        metavar="[STEP]", help="pick:<line>, quality, pack, hand-over; the current one if left out."
     ),
 ]
-Reason = Annotated[str | None, typer.Option(help="Why, for the audit trail.")]
-_ADDRESS = f"""Examples:\n
-tandem fulfillment address ORD-…-1 --street "456 New Street" --city "New City" --state NC --zip-code 54321
---country USA\n
-tandem fulfillment address ORD-…-1 --file address.json\n\n{rest.EXIT_CODES}"""
-_COMPLETE = f"""Examples:\n
-tandem fulfillment complete ORD-…-1 pick:1\n
-tandem fulfillment complete ORD-…-1\n\n{rest.EXIT_CODES}"""
+Request = Annotated[str, typer.Argument(metavar="COMMAND", help="The `commandId` of the cancel.")]
 
 
-@app.command(epilog=rest.EXIT_CODES)
-def get(
-    fulfillment_id: FulfillmentId, as_json: AsJson = False, fulfillment_url: FulfillmentUrl = None
-) -> None:
+@app.command(epilog=EXIT_CODES)
+@shared()
+def get(parcel: Parcel) -> None:
     """Show where a parcel stands."""
-    seen = fulfillment_service(fulfillment_url, as_json).ask(
-        "GET", f"/fulfillments/{in_path(fulfillment_id)}"
-    )
-    if as_json:
-        rest.print_json(seen)
-    else:
-        say(*_parcel_lines(seen))
+    parcel.show(parcel.read(), _parcel_lines)
 
 
-@app.command("list", epilog=rest.EXIT_CODES)
+@app.command("list", epilog=EXIT_CODES)
+@shared()
 def list_(
+    service: FulfillmentService,
     *,
     status: Annotated[str | None, typer.Option(help="Only with this status, such as PAUSED.")] = None,
     stage: Annotated[str | None, typer.Option(help="Only at this stage, such as PICKING.")] = None,
     order: Annotated[str | None, typer.Option(help="Only of this order.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many, newest first.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="The `next` of the page before.")] = None,
-    as_json: AsJson = False,
-    fulfillment_url: FulfillmentUrl = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> None:
     """List parcels, newest first."""
     query = {"status": status, "stage": stage, "orderId": order, "limit": limit, "cursor": cursor}
-    page = fulfillment_service(fulfillment_url, as_json).ask("GET", "/fulfillments", query=query)
-    if as_json:
-        rest.print_json(page)
-        return
     columns = ("fulfillmentId", "status", "stage", "currentStep", "percent")
-    say(*table(columns, page["fulfillments"], none="No parcels."))
-    if "next" in page:
-        say(f"More: tandem fulfillment list --limit {limit} --cursor {page['next']}")
+
+    def lines(page: Json) -> list[str]:
+        rows = table(columns, page["fulfillments"], none="No parcels.")
+        return [*rows, *more(page, f"tandem fulfillment list --limit {limit}")]
+
+    service.show(service.door.ask("GET", "/fulfillments", query=query), lines)
 
 
-@app.command(epilog=rest.EXIT_CODES)
-def watch(
-    fulfillment_id: FulfillmentId,
-    *,
-    timeout: Watching = None,
-    as_json: AsJson = False,
-    fulfillment_url: FulfillmentUrl = None,
-) -> None:
+@app.command(epilog=EXIT_CODES)
+@shared()
+def watch(parcel: Parcel, *, timeout: Watching = None) -> None:
     """Follow a parcel until it ended or needs a person."""
-    door = fulfillment_service(fulfillment_url, as_json)
-    seen = wait_for_fulfillment(door, in_path(fulfillment_id), timeout=timeout)
-    if as_json:
-        rest.print_json(seen)
+    seen = wait_for_fulfillment(parcel.door, in_path(parcel.fulfillment_id), timeout=timeout)
+    parcel.show(seen, lambda _: [])
+    end_with(seen)
 
 
-@app.command(epilog=rest.EXIT_CODES)
+@app.command(epilog=examples("tandem fulfillment pause ORD-… --note 'stock count' --until 2h"))
+@shared()
 def pause(
-    fulfillment_id: FulfillmentId,
-    *,
-    reason: Reason = None,
-    key: Key = None,
-    as_json: AsJson = False,
-    fulfillment_url: FulfillmentUrl = None,
+    parcel: Parcel, wish: Sending, *, reason: Because = None, note: Note = None, until: Until = None
 ) -> None:
     """Keep a parcel from beginning another step."""
-    _wish(
-        fulfillment_service(fulfillment_url, as_json),
-        "POST",
-        f"{in_path(fulfillment_id)}/pause",
-        _because(reason),
-        key,
-    )
+    wish.send(parcel, "POST", "/pause", given(reason=reason, note=note, until=until))
 
 
-@app.command(epilog=rest.EXIT_CODES)
-def resume(
-    fulfillment_id: FulfillmentId,
-    *,
-    key: Key = None,
-    as_json: AsJson = False,
-    fulfillment_url: FulfillmentUrl = None,
-) -> None:
+@app.command(epilog=examples("tandem fulfillment resume ORD-… --wait"))
+@shared()
+def resume(parcel: Parcel, wish: Sending) -> None:
     """Let a parcel go on with the very step it stopped before."""
-    _wish(
-        fulfillment_service(fulfillment_url, as_json), "POST", f"{in_path(fulfillment_id)}/resume", None, key
-    )
+    wish.send(parcel, "POST", "/resume")
 
 
-@app.command(epilog=rest.EXIT_CODES)
+@app.command(epilog=examples("tandem fulfillment cancel ORD-… --reason damaged --wait"))
+@shared()
 def cancel(
-    fulfillment_id: FulfillmentId,
+    parcel: Parcel,
+    wish: Sending,
     *,
     reason: Annotated[str, typer.Option(help="Why, for the audit trail.")],
-    key: Key = None,
-    as_json: AsJson = False,
-    fulfillment_url: FulfillmentUrl = None,
+    note: Note = None,
 ) -> None:
     """Cancel a parcel: its label is voided, its items go back to the shelf, and its order is told."""
-    _wish(
-        fulfillment_service(fulfillment_url, as_json),
-        "POST",
-        f"{in_path(fulfillment_id)}/cancel",
-        {"reason": reason},
-        key,
+    wish.send(parcel, "POST", "/cancel", given(reason=reason, note=note))
+
+
+@app.command(
+    epilog=examples(
+        'tandem fulfillment address ORD-…-1 --street "456 New Street" --city "New City" --state NC '
+        "--zip-code 54321 --country USA",
+        "tandem fulfillment address ORD-…-1 --file address.json",
     )
-
-
-@app.command(epilog=_ADDRESS)
+)
+@shared()
 def address(
-    fulfillment_id: FulfillmentId,
+    parcel: Parcel,
+    wish: Sending,
     *,
     street: Annotated[str | None, typer.Option()] = None,
     city: Annotated[str | None, typer.Option()] = None,
     state: Annotated[str | None, typer.Option()] = None,
     zip_code: Annotated[str | None, typer.Option()] = None,
     country: Annotated[str | None, typer.Option()] = None,
-    file: rest.FromFile = None,
-    key: Key = None,
-    as_json: AsJson = False,
-    fulfillment_url: FulfillmentUrl = None,
+    file: FromFile = None,
 ) -> None:
     """Send a parcel somewhere else, until it is handed over."""
-    parts = {"street": street, "city": city, "state": state, "zipCode": zip_code, "country": country}
-    given = {name: part for name, part in parts.items() if part is not None}
-    if bool(given) == (file is not None) or 0 < len(given) < len(parts):
+    parts = given(street=street, city=city, state=state, zipCode=zip_code, country=country) or {}
+    if bool(parts) == (file is not None) or 0 < len(parts) < 5:
         raise typer.BadParameter("give --file, or all of --street --city --state --zip-code --country")
-    body = given if file is None else rest.body_of(file)
-    _wish(
-        fulfillment_service(fulfillment_url, as_json),
-        "PATCH",
-        f"{in_path(fulfillment_id)}/shipping-address",
-        body,
-        key,
-    )
+    wish.send(parcel, "PATCH", "/shipping-address", parts or rest.body_of(str(file)))
 
 
-@app.command(epilog=_COMPLETE)
-def complete(
-    fulfillment_id: FulfillmentId,
-    step: Annotated[
-        str | None, typer.Argument(help="pick:<line>, quality, pack; the current one if left out.")
-    ] = None,
-    key: Key = None,
-    as_json: AsJson = False,
-    fulfillment_url: FulfillmentUrl = None,
-) -> None:
+@app.command(
+    epilog=examples("tandem fulfillment complete ORD-…-1 pick:1", "tandem fulfillment complete ORD-…-1")
+)
+@shared()
+def complete(parcel: Parcel, wish: Sending, step: Step = None) -> None:
     """Say that a step of a parcel in manual mode is done."""
-    door = fulfillment_service(fulfillment_url, as_json)
-    step = step or _current_step(door, fulfillment_id)
-    _wish(door, "POST", f"{in_path(fulfillment_id)}/steps/{in_path(step)}/complete", None, key)
+    wish.send(parcel, "POST", f"/steps/{in_path(step or _current_step(parcel))}/complete")
 
 
-@app.command(epilog=rest.EXIT_CODES)
+@app.command(epilog=examples("tandem fulfillment fail ORD-…-1 quality --reason broken"))
+@shared()
 def fail(
-    fulfillment_id: FulfillmentId,
-    step: Annotated[str | None, typer.Argument(help="The current one if left out.")] = None,
-    *,
-    reason: Reason = None,
-    key: Key = None,
-    as_json: AsJson = False,
-    fulfillment_url: FulfillmentUrl = None,
+    parcel: Parcel, wish: Sending, step: Step = None, *, reason: Because = None, note: Note = None
 ) -> None:
     """Say that a step of a parcel in manual mode cannot be done."""
-    door = fulfillment_service(fulfillment_url, as_json)
-    step = step or _current_step(door, fulfillment_id)
-    _wish(door, "POST", f"{in_path(fulfillment_id)}/steps/{in_path(step)}/fail", _because(reason), key)
+    path = f"/steps/{in_path(step or _current_step(parcel))}/fail"
+    wish.send(parcel, "POST", path, given(reason=reason, note=note))
 
 
-def _wish(door: Door, method: str, path: str, body: object, key: str | None) -> None:
-    """The wish is sent and its receipt shown."""
-    receipt = door.ask(method, f"/fulfillments/{path}", body=body, key=key)
-    if door.as_json:
-        rest.print_json(receipt)
-    else:
-        say(*receipt_lines(receipt))
+@app.command(epilog=examples("tandem fulfillment resolve ORD-…-1 --wait"))
+@shared()
+def resolve(parcel: Parcel, wish: Sending, *, reason: Because = None, note: Note = None) -> None:
+    """Say that a person looked at an exception: the step that made the trouble is tried again."""
+    wish.send(parcel, "POST", "/exceptions/resolve", given(reason=reason, note=note))
 
 
-def _because(reason: str | None) -> Json | None:
-    return None if reason is None else {"reason": reason}
+@app.command("accept-cancel", epilog=examples("tandem fulfillment accept-cancel ORD-…-1 0199… --wait"))
+@shared()
+def accept_cancel(
+    parcel: Parcel, wish: Sending, request: Request, *, reason: Because = None, note: Note = None
+) -> None:
+    """Grant a cancel that was asked for: the parcel is taken apart."""
+    path = f"/cancellation-requests/{in_path(request)}/accept"
+    wish.send(parcel, "POST", path, given(reason=reason, note=note))
 
 
-def _current_step(door: Door, fulfillment_id: str) -> str:
-    seen = door.ask("GET", f"/fulfillments/{in_path(fulfillment_id)}")
+@app.command("reject-cancel", epilog=examples("tandem fulfillment reject-cancel ORD-…-1 0199… --note packed"))
+@shared()
+def reject_cancel(
+    parcel: Parcel, wish: Sending, request: Request, *, reason: Because = None, note: Note = None
+) -> None:
+    """Refuse a cancel that was asked for: the parcel goes on, and the order is told."""
+    path = f"/cancellation-requests/{in_path(request)}/reject"
+    wish.send(parcel, "POST", path, given(reason=reason, note=note))
+
+
+control.add(app, Parcel, "a parcel before its next step")
+
+
+def _current_step(parcel: Parcel) -> str:
+    seen = parcel.read()
     if not seen.get("currentStep"):
         problem = {"code": "STEP_NOT_OPEN", "detail": f"no step is open, it is {seen['status']}"}
-        rest.refused(problem, door.as_json)
+        rest.refused(problem, parcel.as_json)
     return seen["currentStep"]
 
 

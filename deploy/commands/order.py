@@ -4,39 +4,44 @@ from typing import Annotated, Literal
 
 import typer
 
-from deploy.commands import rest
-from deploy.commands.rest import (
-    AsJson,
+from deploy.commands import control, rest
+from deploy.commands.options import (
+    EXIT_CODES,
+    Cursor,
     FromFile,
-    Json,
     Key,
-    OrderUrl,
+    Limit,
     Timeout,
     Watching,
-    in_path,
-    order_service,
-    say,
+    examples,
+    group,
+    shared,
 )
-from deploy.commands.shown import receipt_lines, table
-from deploy.commands.watching import needs_person, wait_for_order
+from deploy.commands.rest import Json, in_path, say
+from deploy.commands.shown import more, table
+from deploy.commands.subjects import Order, OrderService, Subject
+from deploy.commands.watching import end_with, needs_person, wait_for_order
+from deploy.commands.wishes import Sending
 
-app = rest.group("order", "Place orders, follow them, change and cancel them.")
+app = group("order", "Place orders, follow them, hold, change and cancel them.")
 
 Scenario = Literal[
     "happy", "manual", "declined", "out-of-stock", "payment-timeout", "payment-flaky", "capture-refused",
     "label-refused", "label-timeout",
 ]  # fmt: skip
 Speed = Literal["instant", "fast", "normal", "slow"]
-OrderId = Annotated[str, typer.Argument(metavar="ID", help="Order id or workflow id.", show_default=False)]
-
-_CREATE = f"""Examples:\n
-tandem order create --demo --wait\n
-tandem order create --demo --scenario declined --speed instant --json\n
-tandem order create --file order.json --idempotency-key basket-4711\n\n{rest.EXIT_CODES}"""
 
 
-@app.command(epilog=_CREATE)
+@app.command(
+    epilog=examples(
+        "tandem order create --demo --wait",
+        "tandem order create --demo --scenario declined --speed instant --json",
+        "tandem order create --file order.json --key basket-4711",
+    )
+)
+@shared()
 def create(
+    service: OrderService,
     *,
     demo: Annotated[bool, typer.Option("--demo", help="An order of a customer who does not exist.")] = False,
     scenario: Annotated[Scenario | None, typer.Option(help="What the simulated world makes of it.")] = None,
@@ -45,143 +50,119 @@ def create(
     wait: Annotated[bool, typer.Option("--wait", help="Until it ended or needs a person.")] = False,
     timeout: Timeout = 120.0,
     key: Key = None,
-    as_json: AsJson = False,
-    order_url: OrderUrl = None,
 ) -> None:
     """Place an order: a demo, or the one in a file."""
     wants_demo = demo or scenario is not None or speed is not None
     if wants_demo == (file is not None):
         raise typer.BadParameter("choose one of --demo and --file", param_hint="--demo / --file")
-    door = order_service(order_url, as_json)
+    door, headers = service.door, {"Idempotency-Key": key}
     if file is None:
-        placed = door.ask("POST", "/orders/demo", query={"scenario": scenario, "speed": speed}, key=key)
+        query = {"scenario": scenario, "speed": speed}
+        placed = door.ask("POST", "/orders/demo", query=query, headers=headers)
     else:
-        placed = door.ask("POST", "/orders", body=rest.body_of(file), key=key)
-    if not as_json:
-        say(f"{placed['orderId']} placed")
-    if wait:
-        placed |= wait_for_order(door, placed["orderId"], timeout=timeout)
-    if as_json:
-        rest.print_json(placed)
-    elif wait:
-        _say_end(placed)
-    else:
-        say(f"Next: tandem order watch {placed['orderId']}")
+        placed = door.ask("POST", "/orders", body=rest.body_of(file), headers=headers)
+    order_id = placed["orderId"]
+    if not wait:
+        service.show(placed, lambda _: [f"{order_id} placed", f"Next: tandem order watch {order_id}"])
+        return
+    if not service.as_json:
+        say(f"{order_id} placed")
+    _end(service, placed | wait_for_order(door, order_id, timeout=timeout))
 
 
-@app.command(epilog=rest.EXIT_CODES)
-def get(order_id: OrderId, *, as_json: AsJson = False, order_url: OrderUrl = None) -> None:
+@app.command(epilog=EXIT_CODES)
+@shared()
+def get(order: Order) -> None:
     """Show where an order stands, its parcel included."""
-    seen = order_service(order_url, as_json).ask("GET", f"/orders/{in_path(order_id)}")
-    if as_json:
-        rest.print_json(seen)
-    else:
-        say(*_order_lines(seen))
+    order.show(order.read(), _order_lines)
 
 
-@app.command("list", epilog=rest.EXIT_CODES)
+@app.command("list", epilog=EXIT_CODES)
+@shared()
 def list_(
+    service: OrderService,
     *,
     status: Annotated[
         str | None, typer.Option(help="Only with this status, such as CANCEL_REQUESTED.")
     ] = None,
     stage: Annotated[str | None, typer.Option(help="Only at this stage, such as SHIPPED.")] = None,
     customer: Annotated[str | None, typer.Option(help="Only of this customer.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many, newest first.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="The `next` of the page before.")] = None,
-    as_json: AsJson = False,
-    order_url: OrderUrl = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> None:
     """List orders, newest first."""
     query = {"status": status, "stage": stage, "customerId": customer, "limit": limit, "cursor": cursor}
-    page = order_service(order_url, as_json).ask("GET", "/orders", query=query)
-    if as_json:
-        rest.print_json(page)
-        return
     columns = ("orderId", "status", "stage", "paymentStatus", "placedAt")
-    say(*table(columns, page["orders"], none="No orders."))
-    if "next" in page:
-        say(f"More: tandem order list --limit {limit} --cursor {page['next']}")
+
+    def lines(page: Json) -> list[str]:
+        rows = table(columns, page["orders"], none="No orders.")
+        return [*rows, *more(page, f"tandem order list --limit {limit}")]
+
+    service.show(service.door.ask("GET", "/orders", query=query), lines)
 
 
-@app.command(epilog=rest.EXIT_CODES)
-def watch(
-    order_id: OrderId,
-    *,
-    timeout: Watching = None,
-    as_json: AsJson = False,
-    order_url: OrderUrl = None,
-) -> None:
+@app.command(epilog=EXIT_CODES)
+@shared()
+def watch(order: Order, *, timeout: Watching = None) -> None:
     """Follow an order until it ended or needs a person."""
-    seen = wait_for_order(order_service(order_url, as_json), in_path(order_id), timeout=timeout)
-    if as_json:
-        rest.print_json(seen)
-    else:
-        _say_end(seen)
+    _end(order, wait_for_order(order.door, in_path(order.order_id), timeout=timeout))
 
 
-@app.command(epilog=rest.EXIT_CODES)
+@app.command(epilog=examples("tandem order cancel ORD-… --reason 'changed my mind' --wait"))
+@shared()
 def cancel(
-    order_id: OrderId,
-    *,
-    reason: Annotated[str, typer.Option(help="Why, for the audit trail.")],
-    key: Key = None,
-    as_json: AsJson = False,
-    order_url: OrderUrl = None,
+    order: Order, wish: Sending, *, reason: Annotated[str, typer.Option(help="Why, for the audit trail.")]
 ) -> None:
     """Cancel an order; CANCELLED appears once money and stock are settled."""
-    door = order_service(order_url, as_json)
-    _receipt(door.ask("DELETE", f"/orders/{in_path(order_id)}", body={"reason": reason}, key=key), as_json)
+    wish.send(order, "DELETE", "", {"reason": reason})
 
 
-@app.command(epilog=rest.EXIT_CODES)
-def pause(order_id: OrderId, *, key: Key = None, as_json: AsJson = False, order_url: OrderUrl = None) -> None:
+@app.command(epilog=examples("tandem order pause ORD-…"))
+@shared()
+def pause(order: Order, wish: Sending) -> None:
     """Keep the order's parcel from beginning another step; also before it exists."""
-    door = order_service(order_url, as_json)
-    _receipt(door.ask("POST", f"/orders/{in_path(order_id)}/fulfillment/pause", key=key), as_json)
+    wish.send(order, "POST", "/fulfillment/pause")
 
 
-@app.command(epilog=rest.EXIT_CODES)
-def resume(
-    order_id: OrderId, *, key: Key = None, as_json: AsJson = False, order_url: OrderUrl = None
-) -> None:
+@app.command(epilog=examples("tandem order resume ORD-… --wait"))
+@shared()
+def resume(order: Order, wish: Sending) -> None:
     """Let the parcel go on with the very step it stopped before."""
-    door = order_service(order_url, as_json)
-    _receipt(door.ask("POST", f"/orders/{in_path(order_id)}/fulfillment/resume", key=key), as_json)
+    wish.send(order, "POST", "/fulfillment/resume")
 
 
 @app.command(
-    epilog=f"""Example:\n
-echo '{{"instructions": "ring twice"}}' | tandem order update ORD-… --file -\n\n{rest.EXIT_CODES}"""
+    epilog=examples("""echo '{"instructions": "ring twice"}' | tandem order update ORD-… --file -""")
 )
+@shared()
 def update(
-    order_id: OrderId,
+    order: Order,
+    wish: Sending,
     *,
     file: Annotated[
         str, typer.Option("--file", "-f", metavar="FILE|-", help="JSON body; - is standard input.")
     ],
-    key: Key = None,
-    as_json: AsJson = False,
-    order_url: OrderUrl = None,
 ) -> None:
     """Change contact, shippingAddress or instructions; id, lines and total never change."""
-    door, body = order_service(order_url, as_json), rest.body_of(file)
-    _receipt(door.ask("PATCH", f"/orders/{in_path(order_id)}", body=body, key=key), as_json)
+    wish.send(order, "PATCH", "", rest.body_of(file))
 
 
-def _receipt(receipt: Json, as_json: bool) -> None:
-    if as_json:
-        rest.print_json(receipt)
-    else:
-        say(*receipt_lines(receipt))
+control.add(app, Order, "an order before its next step")
 
 
-def _say_end(seen: Json) -> None:
-    """What the last line of the progress cannot say: why."""
+def _end(about: Subject, seen: Json) -> None:
+    """The process ends with what became of the order."""
+    about.show(seen, _why)
+    end_with(seen)
+
+
+def _why(seen: Json) -> list[str]:
+    """What the last line of the progress cannot say."""
     if seen.get("failure"):
-        say(f"Failed: {seen['failure']}")
+        return [f"Failed: {seen['failure']}"]
     if needs_person(seen):
-        say(f"Needs a person: {seen.get('attention') or 'see `tandem fulfillment get`'}")
+        return [f"Needs a person: {seen.get('attention') or 'see `tandem fulfillment get`'}"]
+    return []
 
 
 def _order_lines(seen: Json) -> list[str]:

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack, cast
 from urllib.parse import quote
 
 import typer
@@ -13,12 +13,9 @@ import typer
 if TYPE_CHECKING:
     import httpx
 
-OK, REFUSED, USAGE, UNREACHABLE, TIMED_OUT = range(5)
-EXIT_CODES = (
-    "Exit codes: 0 done · 1 refused by the service, which says why · 2 wrong usage · "
-    "3 not reachable: start it with ./deploy/up · 4 timed out waiting"
-)
+OK, REFUSED, USAGE, UNREACHABLE, TIMED_OUT, OTHERWISE = range(6)
 TIMEOUT_SECONDS = 30.0
+ACTOR = "tandem-cli"
 _DEFAULTS = {
     "TANDEM_ORDER_URL": "http://127.0.0.1:3232",
     "TANDEM_FULFILLMENT_URL": "http://127.0.0.1:3233",
@@ -26,42 +23,13 @@ _DEFAULTS = {
 }
 _NEXT = {
     "NOT_FOUND": "`tandem order list` and `tandem fulfillment list` show what there is",
-    "KEY_REUSED": "send the new request under a new --idempotency-key",
+    "KEY_REUSED": "send the new request under a new --key",
     "INVALID_REQUEST": "change the request; `--help` shows examples",
     "ALREADY_ENDED": "`tandem order get` shows how it ended",
     "UNKNOWN_SKU": "the order service lists its articles at /stock",
 }
 
 Json = dict[str, Any]
-OrderUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--order-url", envvar="TANDEM_ORDER_URL", help="The order service.", show_default="running stack"
-    ),
-]
-FulfillmentUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--fulfillment-url", envvar="TANDEM_FULFILLMENT_URL", help="The fulfillment service.",
-        show_default="running stack",
-    ),
-]  # fmt: skip
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Key = Annotated[
-    str | None, typer.Option("--idempotency-key", help="Send it again under the same key: done only once.")
-]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait; then exit code 4.")]
-Watching = Annotated[
-    float | None, typer.Option("--timeout", min=0.1, help="Seconds to wait; for ever if not set.")
-]
-FromFile = Annotated[
-    str | None, typer.Option("--file", "-f", metavar="FILE|-", help="JSON body; - reads standard input.")
-]
-
-
-def group(name: str, help_text: str) -> typer.Typer:
-    """A group of commands whose help says what the exit codes mean."""
-    return typer.Typer(name=name, help=help_text, epilog=EXIT_CODES, no_args_is_help=True)
 
 
 def address(variable: str) -> str:
@@ -72,12 +40,12 @@ def address(variable: str) -> str:
     return os.environ.get(variable) or described.get(variable) or _DEFAULTS[variable]
 
 
-def order_service(url: str | None, as_json: bool) -> "Door":
-    return Door("order service", url or address("TANDEM_ORDER_URL"), as_json)
+class More(TypedDict, total=False):
+    """What a request brings beside its method and path; None counts as absent."""
 
-
-def fulfillment_service(url: str | None, as_json: bool) -> "Door":
-    return Door("fulfillment service", url or address("TANDEM_FULFILLMENT_URL"), as_json)
+    body: object
+    query: Mapping[str, object]
+    headers: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -88,42 +56,31 @@ class Door:
     url: str
     as_json: bool = False
 
-    def ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: object = None,
-        query: Mapping[str, object] | None = None,
-        key: str | None = None,
-    ) -> Json:
+    def ask(self, method: str, path: str, **more: Unpack[More]) -> Json:
         """What the service answered. Ends the process, with a message, when it refused or does not answer."""
         try:
-            answer = self.send(method, path, body=body, query=query, key=key)
+            answer = self.send(method, path, **more)
         except NoAnswer:
             unreachable(self.name, self.url, self.as_json)
         if answer.status_code >= 400:
             refused(problem_of(answer), self.as_json)
         return cast("Json", answer.json())
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: object = None,
-        query: Mapping[str, object] | None = None,
-        key: str | None = None,
-    ) -> "httpx.Response":
+    def send(self, method: str, path: str, **more: Unpack[More]) -> "httpx.Response":
         """The answer, whatever it is. Raises NoAnswer when there is none."""
         httpx = _httpx()
-        headers = {"X-Actor": "tandem-cli", **({"Idempotency-Key": key} if key else {})}
-        present = {name: str(value) for name, value in (query or {}).items() if value is not None}
+        query, headers = _present(more.get("query")), _present(more.get("headers"))
         try:
             with open_client(self.url) as client:
-                return client.request(method, path, json=body, params=present, headers=headers)
+                return client.request(
+                    method, path, json=more.get("body"), params=query, headers={"X-Actor": ACTOR} | headers
+                )
         except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise NoAnswer from error
+
+
+def _present(given: Mapping[str, object] | None) -> dict[str, str]:
+    return {name: str(value) for name, value in (given or {}).items() if value is not None}
 
 
 class NoAnswer(Exception):
@@ -172,16 +129,19 @@ def problem_of(answer: "httpx.Response") -> Json:
     except ValueError:
         problem = None
     if isinstance(problem, dict) and "code" in problem:
-        return cast("Json", problem)
+        after = answer.headers.get("Retry-After")
+        return cast("Json", problem | ({"retryAfterSeconds": int(after)} if (after or "").isdigit() else {}))
     return {"code": "INTERNAL", "status": answer.status_code, "detail": f"answered {answer.status_code}"}
 
 
 def refused(problem: Json, as_json: bool) -> NoReturn:
-    """The refusal is said with its next step, and the process ends."""
+    """The refusal is said: why, since when for good, what is possible now; and the process ends."""
     if as_json:
         print_json(problem)
     else:
         complain(f"Refused: {problem.get('detail') or problem['code']} ({problem['code']})")
+        if problem.get("cutOff"):
+            complain(f"Cut-off: {problem['cutOff']}")
         if problem.get("currentStatus"):
             step = f" at {problem['currentStep']}" if problem.get("currentStep") else ""
             complain(f"Now:     {problem['currentStatus']}{step}")
@@ -190,6 +150,8 @@ def refused(problem: Json, as_json: bool) -> NoReturn:
 
 
 def _next_step(problem: Json) -> str:
+    if problem.get("retryAfterSeconds"):
+        return f"try again in {problem['retryAfterSeconds']} s"
     if problem.get("allowedActions"):
         return f"possible now: {', '.join(problem['allowedActions'])}"
     if problem.get("retryable"):
@@ -230,8 +192,9 @@ def print_json(value: object) -> None:
 
 
 def say(*lines: str) -> None:
+    """Colours only where there is a terminal."""
     for line in lines:
-        print(line, flush=True)
+        typer.echo(line)
 
 
 def complain(line: str) -> None:

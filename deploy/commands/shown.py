@@ -1,7 +1,12 @@
-"""Answers as plain lines: tables and receipts."""
+"""Answers as plain lines: tables, receipts, rehearsals."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import typer
+
+_COLOURS = {"EFFECTIVE": "green", "ACCEPTED": "cyan", "REJECTED": "red", "SUPERSEDED": "yellow"}
 
 
 def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, none: str) -> list[str]:
@@ -13,15 +18,93 @@ def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, none: st
     return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
 
 
+def more(page: Mapping[str, Any], command: str) -> list[str]:
+    """The line that shows the next page, where there is one."""
+    return [f"More: {command} --cursor {page['next']}"] if "next" in page else []
+
+
 def _cell(value: object) -> str:
     return "-" if value is None else str(value)
 
 
+def clock(moment: str) -> str:
+    """The time of day here, to the millisecond; with the date when it is not today."""
+    here = datetime.fromisoformat(moment).astimezone()
+    today = here.date() == datetime.now(here.tzinfo).date()
+    return here.strftime("%H:%M:%S.%f" if today else "%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def elapsed(since: str, until: str) -> str:
+    """How long it took, such as `+17 ms`, `+4.2 s` or `+3 h 20 min`."""
+    seconds = (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()
+    if seconds < 1:
+        return f"+{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"+{seconds:.1f} s"
+    minutes, hours = divmod(round(seconds), 60)[0] % 60, round(seconds) // 3600
+    return f"+{hours} h {minutes} min" if hours else f"+{minutes} min"
+
+
+def answer_lines(answer: Mapping[str, Any]) -> list[str]:
+    """What the answer to a wish says of it, and how to ask again while it is not final."""
+    why = f": {answer.get('detail') or answer['code']}" if answer.get("code") else ""
+    return [f"{answer['status']}{why}", *_next(answer)]
+
+
 def receipt_lines(receipt: Mapping[str, Any]) -> list[str]:
-    """What became of a wish, and how to ask again when the other service must still answer."""
-    command_id, status = receipt["commandId"], receipt["status"]
-    why = f": {receipt.get('detail') or receipt['code']}" if receipt.get("code") else ""
-    lines = [f"{status}{why}"]
-    if status in ("RECEIVED", "ACCEPTED"):
-        lines.append(f"Next: tandem command show {command_id}")
-    return lines
+    """The whole receipt: what was wished, the steps so far, why it was refused."""
+    steps = receipt_steps(receipt)
+    befores = [None, *steps]
+    lines = [receipt_title(receipt), *map(step_line, steps, befores)]
+    if receipt.get("code"):
+        lines.append(f"Refused: {receipt.get('detail') or receipt['code']} ({receipt['code']})")
+    if receipt.get("cutOff"):
+        lines.append(f"Cut-off: {receipt['cutOff']}")
+    return [*lines, *_next(receipt)]
+
+
+def _next(receipt: Mapping[str, Any]) -> list[str]:
+    if receipt["status"] not in ("RECEIVED", "ACCEPTED"):
+        return []
+    return [f"Next: tandem command show {receipt['commandId']} --watch"]
+
+
+class Step(NamedTuple):
+    """A status the receipt came to, or a fact the wish led to."""
+
+    at: str
+    name: str
+
+
+def receipt_steps(receipt: Mapping[str, Any]) -> list[Step]:
+    """What became of a wish so far, oldest first: from one status to the next, by which facts."""
+    walk = [Step(step["at"], step["status"]) for step in receipt["walk"]]
+    facts = [Step(fact["at"], f"{fact['type']} #{fact['version']}") for fact in receipt["facts"]]
+    said: Mapping[str, Any] = receipt.get("fulfillment") or {}
+    answer = [Step(said["at"], f"fulfillment: {said['status']}")] if "at" in said else []
+    return sorted(walk + facts + answer, key=lambda step: datetime.fromisoformat(step.at))
+
+
+def receipt_title(receipt: Mapping[str, Any]) -> str:
+    return f"{receipt['name']} by {receipt['actor']}, {receipt['stream']}"
+
+
+def step_line(step: Step, before: Step | None) -> str:
+    """When, what, and how long after the step before; statuses in colour where there is a terminal."""
+    name = typer.style(step.name, fg=_COLOURS.get(step.name), dim=not step.name.isupper())
+    took = f"{' ' * (28 - len(step.name))}  {elapsed(before.at, step.at)}" if before else ""
+    return f"  {clock(step.at)}  {name}{took}"
+
+
+def rehearsal_lines(rehearsed: Mapping[str, Any]) -> list[str]:
+    """What a wish would lead to, a line for each fact."""
+    facts: Sequence[Mapping[str, Any]] = rehearsed["facts"]
+    told = (
+        f"  {fact['type']:<24}  " + "  ".join(f"{name}={value}" for name, value in fact["data"].items())
+        for fact in facts
+    )
+    return [
+        f"Nothing was done. It would be {rehearsed['status']}, the wish {rehearsed['receiptStatus']}, by:",
+        *(line.rstrip() for line in told),
+        *([] if facts else ["  no new fact: it is so already"]),
+    ]

@@ -1,25 +1,29 @@
-"""Waits until an order or a parcel has ended or needs a person, and shows the way there."""
+"""Waits until an order or a parcel has ended or needs a person, or a receipt is final, and shows the way."""
 
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from deploy.commands.rest import (
+    OTHERWISE,
     TIMED_OUT,
     Door,
     Json,
     NoAnswer,
     complain,
+    in_path,
     print_json,
     problem_of,
     refused,
     say,
     unreachable,
 )
+from deploy.commands.shown import Step, receipt_steps, receipt_title, step_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,6 +44,7 @@ _STAGES = {
     "SHIPPED": "shipped",
 }
 _ENDS = ("SHIPPED", "CANCELLED", "FAILED")
+_FINAL = ("EFFECTIVE", "REJECTED", "SUPERSEDED")
 
 Show = Callable[[Json], None]
 
@@ -60,17 +65,40 @@ def wait_for_order(door: Door, order_id: str, *, timeout: float | None) -> Json:
         complete = seen.get("currentStep") == "end" and parcel.get("stage", "SHIPPED") in _ENDS
         return complete or ended_since[-1] - ended_since[0] > SETTLING_SECONDS
 
-    return _wait(door, f"/orders/{order_id}/status", settled, timeout=timeout)
+    with _progress(door.as_json) as show:
+        watch = Watch(f"/orders/{order_id}/status", settled, show, f"tandem order watch {order_id}")
+        return _wait(door, watch, timeout=timeout)
 
 
 def wait_for_fulfillment(door: Door, fulfillment_id: str, *, timeout: float | None) -> Json:
     """The parcel once it ended or needs a person. Ends the process when the time is over."""
-    return _wait(
-        door,
-        f"/fulfillments/{fulfillment_id}",
-        lambda seen: seen.get("stage") in _ENDS or seen["status"] == "EXCEPTION",
-        timeout=timeout,
-    )
+
+    def settled(seen: Json) -> bool:
+        return seen.get("stage") in _ENDS or seen["status"] == "EXCEPTION"
+
+    with _progress(door.as_json) as show:
+        again = f"tandem fulfillment watch {fulfillment_id}"
+        return _wait(door, Watch(f"/fulfillments/{fulfillment_id}", settled, show, again), timeout=timeout)
+
+
+def wait_for_receipt(door: Door, command_id: str, *, timeout: float | None) -> Json:
+    """The receipt once nothing can change it any more. Ends the process when the time is over."""
+    command_id = in_path(command_id)
+    show: Show = _silence if door.as_json else _steps()
+    again = f"tandem command show {command_id} --watch"
+
+    def settled(seen: Json) -> bool:
+        return seen["status"] in _FINAL
+
+    # The end is told at once, and what comes before it after a second at the latest.
+    watch = Watch(f"/commands/{command_id}", settled, show, again, patience="wait=1")
+    return _wait(door, watch, timeout=timeout)
+
+
+def end_with(seen: Mapping[str, Any]) -> None:
+    """Ends the process with a code of its own when an order or a parcel did not ship."""
+    if seen["stage"] != "SHIPPED" or needs_person(seen):
+        raise typer.Exit(OTHERWISE)
 
 
 def needs_person(seen: Mapping[str, Any]) -> bool:
@@ -79,27 +107,39 @@ def needs_person(seen: Mapping[str, Any]) -> bool:
     return seen["status"] == "NEEDS_ATTENTION" or parcel.get("status") == "EXCEPTION"
 
 
-def _wait(door: Door, path: str, settled: Callable[[Json], bool], *, timeout: float | None) -> Json:
+@dataclass(frozen=True)
+class Watch:
+    """What is looked at, until when, and how it is shown."""
+
+    path: str
+    settled: Callable[[Json], bool]
+    show: Show
+    again: str
+    """The command that goes on watching."""
+    patience: str | None = None
+    """How long the service may take to answer, while it has nothing new to tell."""
+
+
+def _wait(door: Door, watch: Watch, *, timeout: float | None) -> Json:
     began = heard = time.monotonic()
-    with _progress(door.as_json) as show:
-        while True:
-            seen, now = _read(door, path), time.monotonic()
-            if seen is not None:
-                heard = now
-                show(seen)
-                if settled(seen):
-                    return seen
-            if timeout is not None and now - began > timeout:
-                _timed_out(door, path, seen, timeout)
-            if now - heard > SILENCE_SECONDS:
-                unreachable(door.name, door.url, door.as_json)
-            time.sleep(_QUICK_SECONDS if now - began < _QUICK_FOR_SECONDS else _SLOW_SECONDS)
+    while True:
+        seen, now = _read(door, watch), time.monotonic()
+        if seen is not None:
+            heard = now
+            watch.show(seen)
+            if watch.settled(seen):
+                return seen
+        if timeout is not None and now - began > timeout:
+            _timed_out(door, watch, seen, timeout)
+        if now - heard > SILENCE_SECONDS:
+            unreachable(door.name, door.url, door.as_json)
+        time.sleep(_QUICK_SECONDS if now - began < _QUICK_FOR_SECONDS else _SLOW_SECONDS)
 
 
-def _read(door: Door, path: str) -> Json | None:
+def _read(door: Door, watch: Watch) -> Json | None:
     """What is there now; None while the service does not answer."""
     try:
-        answer = door.send("GET", path)
+        answer = door.send("GET", watch.path, headers={"Prefer": watch.patience})
     except NoAnswer:
         return None
     if answer.status_code >= 500:
@@ -109,14 +149,13 @@ def _read(door: Door, path: str) -> Json | None:
     return answer.json()
 
 
-def _timed_out(door: Door, path: str, seen: Json | None, timeout: float) -> None:
+def _timed_out(door: Door, watch: Watch, seen: Json | None, timeout: float) -> NoReturn:
     if door.as_json:
         print_json({**(seen or {}), "code": "TIMED_OUT", "detail": f"not settled after {timeout:g} s"})
     else:
-        group, name = path.strip("/").split("/")[:2]
         last = f"it was {seen['status']}" if seen else "no answer"
         complain(f"Not settled after {timeout:g} s; {last}.")
-        complain(f"Next:    tandem {group.removesuffix('s')} watch {name}")
+        complain(f"Next:    {watch.again}")
     raise typer.Exit(TIMED_OUT)
 
 
@@ -124,9 +163,9 @@ def _timed_out(door: Door, path: str, seen: Json | None, timeout: float) -> None
 def _progress(as_json: bool) -> Generator[Show]:
     """Draws in a terminal, prints a line for each change elsewhere, and keeps quiet for a program."""
     if as_json:
-        yield lambda _: None
+        yield _silence
     elif not sys.stdout.isatty():
-        yield _lines()
+        yield _changes()
     else:
         from rich.live import Live  # noqa: PLC0415  90 ms that only a terminal needs
 
@@ -134,7 +173,12 @@ def _progress(as_json: bool) -> Generator[Show]:
             yield lambda seen: live.update(drawing(seen))
 
 
-def _lines() -> Show:
+def _silence(_seen: Json) -> None:
+    """Only the end is shown."""
+
+
+def _changes() -> Show:
+    """Prints how an order or a parcel stands whenever that is something else."""
     shown: list[str] = []
 
     def show(seen: Json) -> None:
@@ -142,6 +186,21 @@ def _lines() -> Show:
         if shown[-1:] != [line]:
             shown.append(line)
             say(f"{time.strftime('%H:%M:%S')} {line}")
+
+    return show
+
+
+def _steps() -> Show:
+    """Prints what was wished, and each step of its receipt once."""
+    shown: list[Step] = []
+
+    def show(seen: Json) -> None:
+        if not shown:
+            say(receipt_title(seen))
+        for step in receipt_steps(seen):
+            if step not in shown:
+                say(step_line(step, shown[-1] if shown else None))
+                shown.append(step)
 
     return show
 

@@ -1,131 +1,31 @@
 """The command line over doors that answer as the tests say."""
 
-import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 import httpx
 import pytest
-from typer.testing import CliRunner, Result
 
-from deploy.cli import assembled
 from deploy.commands import order, rest, watching
 from order_service import demo
-
-ORDER_ID = "ORD-1703123456789-ABC123DEF"
-PLACED = {
-    "orderId": ORDER_ID,
-    "workflowId": f"order-workflow-{ORDER_ID}",
-    "message": "Order created successfully",
-    "commandId": "c-1",
-    "status": "PENDING",
-}
-RECEIPT = {"orderId": ORDER_ID, "commandId": "c-2", "status": "ACCEPTED"}
-APP = assembled()
-
-Answer = Callable[[httpx.Request], httpx.Response]
-
-
-class Doors:
-    """Both services as a script: what each path answers, and what was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[httpx.Request] = []
-        self._answers: dict[tuple[str, str], Iterator[httpx.Response | Exception]] = {}
-
-    def answer(self, method: str, path: str, *answers: httpx.Response | Exception | dict[str, Any]) -> None:
-        """These answers, one after the other; the last one for ever."""
-        given = [httpx.Response(200, json=each) if isinstance(each, dict) else each for each in answers]
-
-        def forever() -> Iterator[httpx.Response | Exception]:
-            yield from given
-            while True:
-                yield given[-1]
-
-        self._answers[method, path] = forever()
-
-    def handle(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request)
-        scripted = self._answers.get((request.method, request.url.path))
-        found = next(scripted) if scripted else problem(404, "NOT_FOUND", "nothing of that name")
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    @property
-    def body(self) -> Any:
-        """The body of the last request."""
-        return json.loads(self.asked[-1].content)
-
-
-def problem(status: int, code: str, detail: str, **more: Any) -> httpx.Response:
-    return httpx.Response(
-        status,
-        json={"code": code, "detail": detail, "status": status, **more},
-        headers={"Content-Type": "application/problem+json"},
-    )
-
-
-def an_order(status: str, step: str = "await-outcome", **more: Any) -> dict[str, Any]:
-    stage = status if status in ("SHIPPED", "CANCELLED", "FAILED") else "FULFILLMENT_IN_PROGRESS"
-    return {
-        **{name: PLACED[name] for name in ("orderId", "workflowId")},
-        "status": status,
-        "stage": stage,
-        "paymentStatus": "AUTHORIZED",
-        "currentStep": step,
-        "stepsDone": 5,
-        "stepsTotal": 7,
-        "percent": 71,
-        "totalMinor": 8780,
-        "currency": "USD",
-        "lines": [{"sku": "TEAPOT", "quantity": 1, "unitPriceMinor": 4900}],
-        "placedAt": "2026-01-01T00:00:00Z",
-        "updatedAt": "2026-01-01T00:00:01Z",
-        "fulfillment": None,
-        **more,
-    }
-
-
-def a_parcel(status: str, **more: Any) -> dict[str, Any]:
-    counts = {"itemsPicked": 2, "itemsTotal": 7, "stepsDone": 1, "stepsTotal": 7, "percent": 20}
-    stage = status if status in ("SHIPPED", "CANCELLED", "FAILED") else "PICKING"
-    return {
-        "fulfillmentId": f"{ORDER_ID}-1", "orderId": ORDER_ID, "status": status, "stage": stage,
-        "currentStep": "pick:2", **counts, **more,
-    }  # fmt: skip
-
-
-@pytest.fixture
-def doors(monkeypatch: pytest.MonkeyPatch) -> Doors:
-    doors = Doors()
-
-    def client(url: str) -> httpx.Client:
-        return httpx.Client(base_url=url, transport=httpx.MockTransport(doors.handle))
-
-    monkeypatch.setattr(rest, "open_client", client)
-    monkeypatch.setattr(watching, "_QUICK_SECONDS", 0.001)
-    return doors
-
-
-def tandem(*words: str, stdin: str | None = None, env: dict[str, str | None] | None = None) -> Result:
-    return CliRunner().invoke(APP, words, input=stdin, env=env)
-
-
-def one_object(result: Result) -> dict[str, Any]:
-    """The one JSON object that is all of standard output."""
-    assert result.stdout.count("\n") == 1
-    return json.loads(result.stdout)
+from tests.unit.cli.doors import (
+    ORDER_ID,
+    PLACED,
+    RECEIPT,
+    Doors,
+    a_parcel,
+    an_order,
+    one_object,
+    problem,
+    tandem,
+)
 
 
 def test_a_demo_order_is_placed(doors: Doors):
     """Scenario, speed and key reach the service as query and header."""
     doors.answer("POST", "/orders/demo", httpx.Response(201, json=PLACED))
-    result = tandem(
-        "order", "create", "--demo", "--scenario", "manual", "--speed", "fast", "--idempotency-key", "k"
-    )
+    result = tandem("order", "create", "--demo", "--scenario", "manual", "--speed", "fast", "--key", "k")
     assert result.exit_code == 0
     assert ORDER_ID in result.stdout
     assert dict(doors.asked[0].url.params) == {"scenario": "manual", "speed": "fast"}
@@ -201,11 +101,13 @@ def test_wait_ends_with_the_final_status(doors: Doors):
     ],
 )
 def test_wait_ends_when_nothing_more_happens_by_itself(doors: Doors, end: dict[str, Any]):
-    """An order that ended otherwise, or that needs a person, ends the waiting as well."""
+    """An order that ended otherwise, or that needs a person, ends the waiting with a code of its own."""
+    doors.answer("POST", "/orders/demo", httpx.Response(201, json=PLACED))
     doors.answer("GET", f"/orders/{ORDER_ID}/status", an_order("CANCEL_REQUESTED"), end)
-    result = tandem("order", "watch", ORDER_ID, "--json")
-    assert result.exit_code == 0
-    assert one_object(result)["status"] == end["status"]
+    for words in (("watch", ORDER_ID), ("create", "--demo", "--wait")):
+        result = tandem("order", *words, "--json")
+        assert result.exit_code == rest.OTHERWISE
+        assert one_object(result)["status"] == end["status"]
 
 
 def test_waiting_has_an_end_of_its_own(doors: Doors):
@@ -347,9 +249,9 @@ def test_a_wish_is_one_request(
 ):
     """Verb, path and body of each wish; its receipt says how to ask again."""
     doors.answer(method, path, RECEIPT)
-    result = tandem(*words, "--idempotency-key", "k")
+    result = tandem(*words, "--key", "k")
     assert result.exit_code == 0
-    assert result.stdout.splitlines() == ["ACCEPTED", "Next: tandem command show c-2"]
+    assert result.stdout.splitlines() == ["ACCEPTED", "Next: tandem command show c-2 --watch"]
     assert doors.asked[-1].headers["Idempotency-Key"] == "k"
     assert doors.asked[-1].headers["X-Actor"] == "tandem-cli"
     assert (doors.body if doors.asked[-1].content else None) == body
