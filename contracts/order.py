@@ -273,6 +273,12 @@ def event_type(fact: str, prefix: str = EVENT_TYPE_PREFIX) -> str:
     return f"{prefix}{re.sub(r'(?<!^)(?=[A-Z])', '-', fact).lower()}.v1"
 
 
+def fact_of(event_type: str) -> str:
+    """`tandem.order.order-placed.v1` is `OrderPlaced`; what is no event of ours keeps its name."""
+    parts = event_type.split(".")
+    return "".join(word.capitalize() for word in parts[-2].split("-")) if len(parts) == 4 else event_type
+
+
 OrderSignal = Literal[
     "cancelOrder",
     "updateOrder",

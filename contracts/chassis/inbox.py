@@ -6,6 +6,7 @@ flow on.
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import LiteralString
 from uuid import UUID
@@ -17,6 +18,7 @@ from contracts.chassis.errors import Unavailable
 from contracts.chassis.kafka.consumer import IncomingRecord, record_span
 from contracts.chassis.postgres import Connection, Database
 from contracts.envelope import Event, from_record
+from contracts.order import fact_of
 
 log = structlog.get_logger()
 
@@ -35,6 +37,20 @@ _MARK: LiteralString = """
     on conflict do nothing
     returning event_id
     """
+
+
+# One statement a batch, and it travels with the effects.
+_HEAR: LiteralString = """
+    insert into heard (order_id, stream, sequence, type, at, data)
+    select *
+    from unnest(
+        %(orders)s::text[], %(streams)s::text[], %(sequences)s::int[],
+        %(types)s::text[], %(times)s::timestamptz[], %(data)s::jsonb[]
+    )
+    on conflict do nothing
+    """
+_KEPT = ("actor", "code", "commandId", "handle", "hold", "stepKey")
+"""Of an event's data, what a timeline tells; the rest is in the effect."""
 
 
 class Poison(Exception):
@@ -67,11 +83,14 @@ class Inbox:
     async def _apply(self, connection: Connection, records: Sequence[IncomingRecord]) -> None:
         events = [_event_of(record) for record in records]
         new = await self._mark(connection, events)
+        heard: list[Event] = []
         for record, event in zip(records, events, strict=True):
             if event.id in new:
                 new.remove(event.id)
+                heard.append(event)
                 with record_span(record):
                     await self._effect(connection, event)
+        await _hear(connection, heard)
 
     async def _mark(self, connection: Connection, events: Sequence[Event]) -> set[UUID]:
         """The events nobody applied yet; now they are ours to apply. Raises Poison when one cannot be."""
@@ -147,6 +166,24 @@ class Inbox:
             (self._consumer, orders),
         )
         return await found.fetchone() is not None
+
+
+async def _hear(connection: Connection, events: Sequence[Event]) -> None:
+    """It is kept what was heard of each order, and from now on, when."""
+    if not events:
+        return
+    kept = [{name: event.data[name] for name in _KEPT if name in event.data} for event in events]
+    await connection.queue(
+        _HEAR,
+        {
+            "orders": [event.correlation_id for event in events],
+            "streams": [event.subject for event in events],
+            "sequences": [event.sequence for event in events],
+            "types": [fact_of(event.type) for event in events],
+            "times": [event.time for event in events],
+            "data": [json.dumps(data) for data in kept],
+        },
+    )
 
 
 def _event_of(record: IncomingRecord) -> Event:

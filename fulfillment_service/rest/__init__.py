@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Depends
 
-from fulfillment_service.rest import reading, wishes
+from fulfillment_service.rest import reading, telling, wishes
 from fulfillment_service.rest.door import Door, simulated
 
 __all__ = ["Door", "router"]
@@ -10,3 +10,4 @@ __all__ = ["Door", "router"]
 router = APIRouter(dependencies=[Depends(simulated)])
 router.include_router(reading.router)
 router.include_router(wishes.router)
+router.include_router(telling.router)

@@ -12,15 +12,19 @@ from fastapi import FastAPI
 import fulfillment_service.bootstrap as fulfillments
 import order_service.bootstrap as orders
 from contracts.chassis import telemetry
+from contracts.chassis.inbox import Inbox
+from contracts.chassis.kafka.consumer import IncomingRecord
 from contracts.chassis.lifecycle import Health, Role
-from contracts.chassis.postgres import Database
+from contracts.chassis.postgres import Database, Row
 from contracts.chassis.settings import HealthSettings
 from contracts.fulfillment import StartFulfillment, fulfillment_id
 from contracts.order import workflow_id
 from contracts.values import Address, Line
+from fulfillment_service import consumer as fulfillments_consumer
 from fulfillment_service.bootstrap import api as fulfillments_api
 from fulfillment_service.intake import Intake
 from fulfillment_service.settings import FulfillmentPostgresSettings
+from order_service import consumer as orders_consumer
 from order_service.bootstrap import api as orders_api
 from order_service.settings import OrderPostgresSettings
 
@@ -51,6 +55,19 @@ class Doors:
                 counts[f"{service}.{row['name']}"] = row["rows"]
         return counts
 
+    async def carry(self) -> None:
+        """Each service has heard what the other one has told so far, without a broker between them."""
+        effects: dict[Service, Inbox] = {
+            "orders": Inbox(self.databases["orders"], orders_consumer.CONSUMER, orders_consumer.effect),
+            "fulfillments": Inbox(
+                self.databases["fulfillments"], fulfillments_consumer.CONSUMER, fulfillments_consumer.effect
+            ),
+        }
+        ways: tuple[tuple[Service, Service], ...] = (("orders", "fulfillments"), ("fulfillments", "orders"))
+        for teller, listener in ways:
+            told = await self.databases[teller].fetch("select * from outbox order by id")
+            await effects[listener].apply([_record(row) for row in told])
+
     async def order(self, body: Mapping[str, Any], key: str | None = None) -> str:
         """The id of an accepted order."""
         headers = {"Idempotency-Key": key} if key else {}
@@ -74,6 +91,11 @@ class Doors:
             )
         )
         return fulfillment_id(order_id, 1)
+
+
+def _record(row: Row) -> IncomingRecord:
+    headers = {name: str(value).encode() for name, value in row["headers"].items()}
+    return IncomingRecord(row["topic"], 0, row["id"], row["key"].encode(), headers, bytes(row["body"]))
 
 
 @asynccontextmanager

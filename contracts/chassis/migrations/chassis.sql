@@ -98,6 +98,18 @@ create table inbox (
     unique (consumer, stream, sequence)
 );
 
+-- What the other service told of an order, kept for the timeline and for whoever asks when it was heard.
+create table heard (
+    order_id text not null,
+    stream text not null,
+    sequence integer not null,
+    type text not null,
+    at timestamptz not null,
+    data jsonb not null,
+    heard_at timestamptz not null default now(),
+    primary key (order_id, stream, sequence)
+);
+
 create table parked (
     id bigint generated always as identity primary key,
     consumer text not null,

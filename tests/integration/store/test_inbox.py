@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid5
 
 import psycopg
@@ -53,7 +54,9 @@ async def applied(database: Database) -> Applied:
     return applied
 
 
-def record(order: str, sequence: int, offset: int, name: str | None = None) -> IncomingRecord:
+def record(
+    order: str, sequence: int, offset: int, name: str | None = None, data: dict[str, Any] | None = None
+) -> IncomingRecord:
     event = Event(
         id=uuid5(NAMES, name or f"{order}/{sequence}"),
         type="tandem.order.order-placed.v1",
@@ -62,7 +65,7 @@ def record(order: str, sequence: int, offset: int, name: str | None = None) -> I
         time=datetime(2026, 1, 1, tzinfo=UTC),
         sequence=sequence,
         correlation_id=order,
-        data={},
+        data=data or {},
     )
     message = to_record(event)
     return IncomingRecord(
@@ -85,6 +88,24 @@ async def test_events_have_their_effect_in_order(database: Database, applied: Ap
         [record("a", 1, 0), record("b", 1, 1), record("a", 2, 2)]
     )
     assert await applied.all() == ["a:1", "b:1", "a:2"]
+
+
+async def test_what_was_heard_is_kept_with_the_effect(database: Database, applied: Applied):
+    """Each event once, under its fact's name, with the little a timeline tells; a parked one is not heard."""
+    applied.failing.add("a:3")
+    data = {"actor": "ada", "stepKey": "pack", "lines": [{"sku": "TEAPOT"}]}
+    box = Inbox(database, "c", applied.effect)
+    await box.apply([record("a", 1, 0), record("a", 2, 1, data=data), record("b", 1, 2)])
+    await box.apply([record("a", 1, 0), record("a", 3, 3)])
+    heard = await database.fetch("select * from heard order by order_id, sequence")
+    assert [(row["order_id"], row["stream"], row["sequence"]) for row in heard] == [
+        ("a", "order-a", 1),
+        ("a", "order-a", 2),
+        ("b", "order-b", 1),
+    ]
+    assert {row["type"] for row in heard} == {"OrderPlaced"}
+    assert heard[1]["data"] == {"actor": "ada", "stepKey": "pack"}
+    assert heard[0]["heard_at"] > heard[0]["at"]
 
 
 async def test_a_repeated_event_has_no_second_effect(database: Database, applied: Applied):
