@@ -17,7 +17,7 @@ _READ: LiteralString = """
             recorded_at as at,
             %(service)s as service,
             stream,
-            version,
+            events.version,
             type,
             meta ->> 'actor' as actor,
             meta ->> 'commandId' as command_id,

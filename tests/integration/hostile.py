@@ -347,6 +347,16 @@ def queries() -> Iterator[Hostile]:
     yield Hostile("a long customer", "orders", "GET", f"/orders?customerId={long}", 422, "customerId")
     yield Hostile("a long order", "fulfillments", "GET", f"/fulfillments?orderId={long}", 422, "orderId")
     yield Hostile("no parameter", "fulfillments", "GET", "/fulfillments?page=2", 422, "page")
+    stories: list[tuple[Service, str]] = [
+        ("orders", "/orders/{order}"),
+        ("fulfillments", "/fulfillments/{parcel}"),
+    ]
+    for service, path in stories:
+        for query, names in (("limit=0", "limit"), ("limit=501", "limit"), ("since=1", "since")):
+            yield Hostile(f"a timeline {query}", service, "GET", f"{path}/timeline?{query}", 422, names)
+        for cursor in ("Adalia", base64.urlsafe_b64encode(b'["2026-01-01T00:00:00", "order@x"]').decode()):
+            yield Hostile(f"a timeline from {cursor[:8]}", service, "GET",
+                          f"{path}/timeline?cursor={cursor}", 422, "cursor")  # fmt: skip
     yield Hostile("no scenario", "orders", "POST", "/orders/demo?scenario=Adalia", 422, "scenario")
     yield Hostile("no speed", "orders", "POST", "/orders/demo?speed=warp", 422, "speed")
     commands: list[tuple[Service, str, str, bytes | None]] = [
