@@ -3,7 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, WrapValidator
 from temporalio import workflow
@@ -71,6 +71,9 @@ class Stage(StrEnum):
 
 OVERLAYS = ("CANCEL_REQUESTED", "EXCEPTION", "PAUSED")
 """Shown as the status instead of the stage while they last, the first one wins."""
+
+StandingKind = Literal["sku", "warehouse", "carrier", "country", "customer"]
+"""What a standing hold may freeze."""
 
 QUALITY = "quality"
 PACK = "pack"

@@ -2,7 +2,7 @@
 
 The rules are in the aggregate, the retries are Temporal's, the transaction is the journal's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from fulfillment_service.order_bridge import OrderBridge
 from fulfillment_service.publishing import paused_from
 
 Decide = Callable[[Fulfillment], Sequence[FulfillmentEvent]]
+DecideUnderHolds = Callable[[Fulfillment, Sequence[Hold]], Sequence[FulfillmentEvent]]
 FULFILLMENT_WISHES: tuple[WishName, ...] = (
     "pauseFulfillment",
     "resumeFulfillment",
@@ -119,9 +120,13 @@ class FulfillmentActivities:
 
     @activity.defn
     async def load(self, fulfillment_id: str) -> Snapshot:
-        """The stream as it is; version 0 when nothing was ever recorded."""
+        """The stream as it is, its standing holds as they are now; version 0 when nothing was recorded."""
         change = await self._journal.read(contract.stream(fulfillment_id))
-        return snapshot(change) if change else Snapshot()
+        if change is None:
+            return Snapshot()
+        if any(hold.standing for hold in change.state.holds):
+            change = await self._meet(fulfillment_id, "load", steps.meet)
+        return snapshot(change)
 
     @activity.defn
     async def accept(self, request: StartFulfillment) -> Snapshot:
@@ -133,10 +138,10 @@ class FulfillmentActivities:
 
         One transaction for all of them: a wish is decided before it or after it, so it cannot be overrun."""
 
-        def decide(state: Fulfillment) -> Sequence[FulfillmentEvent]:
-            return steps.work(state, finished=finished)
+        def decide(state: Fulfillment, standing: Sequence[Hold]) -> Sequence[FulfillmentEvent]:
+            return steps.work(state, finished=finished, standing=standing)
 
-        return snapshot(await self._decide(fulfillment_id, finished or "work", decide))
+        return snapshot(await self._meet(fulfillment_id, finished or "work", decide))
 
     @activity.defn
     async def book_label(self, fulfillment_id: str) -> Snapshot:
@@ -288,10 +293,10 @@ class FulfillmentActivities:
     async def _begin(self, fulfillment_id: str, step: Step) -> Change[Fulfillment, FulfillmentEvent]:
         """The step is in flight if it is due and nothing stands against it; its intent may be older."""
 
-        def begin(state: Fulfillment) -> Sequence[FulfillmentEvent]:
-            return steps.begin(state) if state.step is step else []
+        def begin(state: Fulfillment, standing: Sequence[Hold]) -> Sequence[FulfillmentEvent]:
+            return steps.begin(state, standing) if state.step is step else []
 
-        return await self._decide(fulfillment_id, step, begin)
+        return await self._meet(fulfillment_id, step, begin)
 
     async def _read(self, fulfillment_id: str) -> Change[Fulfillment, FulfillmentEvent]:
         change = await self._journal.read(contract.stream(fulfillment_id))
@@ -302,10 +307,31 @@ class FulfillmentActivities:
     async def _decide(
         self, fulfillment_id: str, step_key: str, decide: Decide
     ) -> Change[Fulfillment, FulfillmentEvent]:
-        async def decided(_: Connection, state: Fulfillment | None) -> Sequence[FulfillmentEvent]:
+        async def decided(_: Connection, state: Fulfillment) -> Sequence[FulfillmentEvent]:
+            return decide(state)
+
+        return await self._change(fulfillment_id, step_key, decided)
+
+    async def _meet(
+        self, fulfillment_id: str, step_key: str, decide: DecideUnderHolds
+    ) -> Change[Fulfillment, FulfillmentEvent]:
+        """The same for what may begin a step: it knows the standing holds, and none comes in between."""
+
+        async def decided(connection: Connection, state: Fulfillment) -> Sequence[FulfillmentEvent]:
+            return decide(state, await self._intake.standing.against(connection, state))
+
+        return await self._change(fulfillment_id, step_key, decided)
+
+    async def _change(
+        self,
+        fulfillment_id: str,
+        step_key: str,
+        decide: Callable[[Connection, Fulfillment], Awaitable[Sequence[FulfillmentEvent]]],
+    ) -> Change[Fulfillment, FulfillmentEvent]:
+        async def decided(connection: Connection, state: Fulfillment | None) -> Sequence[FulfillmentEvent]:
             if state is None:
                 raise NotFound(f"no fulfillment {fulfillment_id}")
-            return decide(state)
+            return await decide(connection, state)
 
         cause = Cause("fulfillment-workflow", f"{contract.workflow_id(fulfillment_id)}/{step_key}")
         return await self._journal.change(contract.stream(fulfillment_id), cause, decided)

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from contracts.chassis.event_store import Fact
+from contracts.fulfillment import StandingKind
 from contracts.values import Code, HoldReason, Line, WarehouseMode
 
 
@@ -183,3 +184,24 @@ FulfillmentEvent = (
 )
 
 FACTS: tuple[type[FulfillmentEvent], ...] = FulfillmentEvent.__args__
+
+
+class StandingHoldPlaced(Fact):
+    """From the commit on nothing that matches can begin a step."""
+
+    handle: str
+    kind: StandingKind
+    value: str
+    reason: HoldReason
+    holder: str
+    until: datetime | None = None
+
+
+class StandingHoldLifted(Fact):
+    """It stands no more, for good."""
+
+
+StandingHoldEvent = StandingHoldPlaced | StandingHoldLifted
+"""Kept in a stream of its own; what a parcel shows of it is told by the parcel's own facts."""
+
+STANDING_FACTS: tuple[type[StandingHoldEvent], ...] = StandingHoldEvent.__args__

@@ -19,6 +19,7 @@ from contracts.values import Code, Hold
 from fulfillment_service.events import FulfillmentEvent
 from fulfillment_service.fulfillment import Fulfillment, steps, wishes
 from fulfillment_service.settings import WarehouseSettings
+from fulfillment_service.standing_holds import StandingHolds
 
 FulfillmentJournal = Journal[Fulfillment, FulfillmentEvent]
 
@@ -26,7 +27,15 @@ FulfillmentJournal = Journal[Fulfillment, FulfillmentEvent]
 class Intake:
     """Accepts parcels and grants wishes, for the REST door and for the workflow alike."""
 
-    def __init__(self, journal: FulfillmentJournal, warehouse: WarehouseSettings, *, carrier: str) -> None:
+    def __init__(
+        self,
+        journal: FulfillmentJournal,
+        standing: StandingHolds,
+        warehouse: WarehouseSettings,
+        *,
+        carrier: str,
+    ) -> None:
+        self.standing = standing
         self._journal = journal
         self._warehouse = warehouse
         self._carrier = carrier
@@ -78,6 +87,9 @@ class Intake:
             if expected_version is not None:
                 await self._expect(connection, stream, expected_version)
             await _keep_wish(connection, state, wish, command_id)
+            if name == "completeStep" and wish.payload.step_key:
+                standing = await self.standing.against(connection, state)
+                return wishes.complete_step(state, step_key=wish.payload.step_key, standing=standing)
             return self._decide(command, state, wish, asked_at)
 
         async def tell_workflow(
@@ -114,8 +126,6 @@ class Intake:
                 return wishes.reject_cancellation(state, request=payload.request)
             case "updateShippingAddress" if payload.address:
                 return wishes.change_address(state, command_id=command_id)
-            case "completeStep" if payload.step_key:
-                return wishes.complete_step(state, step_key=payload.step_key)
             case "failStep" if payload.step_key:
                 return wishes.fail_step(state, step_key=payload.step_key)
             case "resolveException":

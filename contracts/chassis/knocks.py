@@ -60,6 +60,19 @@ async def add(connection: Connection, knock: Knock) -> None:
     connection.bells.add(CHANNEL)
 
 
+async def add_one_by_one(connection: Connection, workflow_ids: Sequence[str], *, per_second: float) -> None:
+    """Each of these workflows is knocked once after this transaction committed, so many of them a second."""
+    await connection.queue(
+        """
+        insert into knocks (workflow_id, signal, traceparent, due_at)
+        select workflow_id, 'knock', %s, now() + (place - 1) / %s::float * interval '1 second'
+        from unnest(%s::text[]) with ordinality as listed (workflow_id, place)
+        """,
+        (current_traceparent(), per_second, list(workflow_ids)),
+    )
+    connection.bells.add(CHANNEL)
+
+
 class KnockRelay:
     """Delivers one database's knocks; any number of relays share the work."""
 

@@ -10,9 +10,10 @@ from contracts.chassis.event_store import EventStore, Journal
 from contracts.chassis.migrations import upgrade
 from contracts.chassis.postgres import Database
 from contracts.chassis.roles import ServiceSettings
-from fulfillment_service import projection
-from fulfillment_service.events import FACTS, FulfillmentEvent
-from fulfillment_service.fulfillment import Fulfillment, evolve
+from fulfillment_service import projection, standing_holds
+from fulfillment_service.events import FACTS, STANDING_FACTS, FulfillmentEvent, StandingHoldEvent
+from fulfillment_service.fulfillment import Fulfillment, evolve, standing
+from fulfillment_service.fulfillment.standing import StandingHold
 from fulfillment_service.intake import FulfillmentJournal, Intake
 from fulfillment_service.settings import (
     CarrierSettings,
@@ -21,6 +22,7 @@ from fulfillment_service.settings import (
     FulfillmentPostgresSettings,
     WarehouseSettings,
 )
+from fulfillment_service.standing_holds import StandingHolds
 
 VERSION = "0.1.0"
 
@@ -47,5 +49,16 @@ def journal_of(database: Database) -> FulfillmentJournal:
     )
 
 
+def standing_holds_of(database: Database, settings: Settings) -> StandingHolds:
+    journal = Journal[StandingHold, StandingHoldEvent](
+        database,
+        EventStore[StandingHoldEvent](STANDING_FACTS),
+        evolve=standing.evolve,
+        follow=standing_holds.follow,
+    )
+    return StandingHolds(journal, drain_per_second=settings.warehouse.drain_per_second)
+
+
 def intake_of(journal: FulfillmentJournal, settings: Settings) -> Intake:
-    return Intake(journal, settings.warehouse, carrier=settings.carrier.carrier_name)
+    holds = standing_holds_of(journal.database, settings)
+    return Intake(journal, holds, settings.warehouse, carrier=settings.carrier.carrier_name)

@@ -15,6 +15,22 @@ create index fulfillment_view_newest on fulfillment_view (accepted_at desc, fulf
 create index fulfillment_view_status on fulfillment_view (status, accepted_at desc, fulfillment_id desc);
 create index fulfillment_view_trouble on fulfillment_view (updated_at)
     where document -> 'exception' <> 'null'::jsonb;
+-- Who waits for a standing hold.
+create index fulfillment_view_holds on fulfillment_view using gin ((document -> 'holds') jsonb_path_ops);
+
+create table standing_holds (
+    handle text primary key,
+    kind text not null check (kind in ('sku', 'warehouse', 'carrier', 'country', 'customer')),
+    value text not null,
+    reason text not null,
+    holder text not null,
+    until timestamptz,
+    placed_at timestamptz not null,
+    command_id text not null,
+    lifted_at timestamptz,
+    lifted_by text
+);
+create index standing_holds_in_force on standing_holds (kind, value) where lifted_at is null;
 
 -- The other side, only as Kafka last told it: an order speaks before its parcel exists here.
 create table order_view (

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Depends
 
-from fulfillment_service.rest import reading, telling, wishes
+from fulfillment_service.rest import reading, standing_holds, telling, wishes
 from fulfillment_service.rest.door import Door, simulated
 
 __all__ = ["Door", "router"]
@@ -11,3 +11,4 @@ router = APIRouter(dependencies=[Depends(simulated)])
 router.include_router(reading.router)
 router.include_router(wishes.router)
 router.include_router(telling.router)
+router.include_router(standing_holds.router)
