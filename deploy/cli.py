@@ -23,7 +23,8 @@ def assembled(group: str | None = None) -> typer.Typer:
     # A part must stand beside another one, or typer drops its name.
     app.callback()(lambda: None)
     parts = [found.name for found in pkgutil.iter_modules(commands.__path__)]
-    for part in [group] if group in parts else parts:
+    named = (group or "").replace("-", "_")
+    for part in [named] if named in parts else parts:
         module = importlib.import_module(f"{commands.__name__}.{part}")
         if hasattr(module, "app"):
             app.add_typer(module.app)

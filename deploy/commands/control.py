@@ -1,22 +1,29 @@
-"""The commands that orders and parcels have alike: to hold them, and to ask what may be done."""
+"""The commands that orders and parcels have alike: to hold them, and to ask what was and what may be."""
 
 import typer
 
-from deploy.commands.options import examples, shared
+from deploy.commands.options import EXIT_CODES, Cursor, examples, shared
+from deploy.commands.rest import Json
+from deploy.commands.shown import more, timeline_lines
 from deploy.commands.subjects import Thing
-from deploy.commands.wishes import Handle, Lifted, Note, Reason, Sending, Until, given
+from deploy.commands.wishes import Because, Handle, Lifted, Note, Reason, Sending, Until, given
 
 
-def add(app: typer.Typer, kind: type[Thing], what: str) -> None:
-    """The group has them too; `what` says what is held."""
-    tandem = f"tandem {kind.group}"
+def add(app: typer.Typer, kind: type[Thing]) -> None:
+    """The group has all of them."""
+    _add_holds(app, kind)
+    _add_questions(app, kind)
+
+
+def _add_holds(app: typer.Typer, kind: type[Thing]) -> None:
+    tandem, thing = f"tandem {kind.group}", kind.thing
 
     @app.command(
         epilog=examples(
             f"{tandem} hold ORD-… --reason FRAUD_RISK --note 'two cards, one address' --until 2h",
             f"{tandem} hold ORD-… --reason INVENTORY --handle stock-count --dry-run",
         ),
-        help=f"Hold {what}, beside other holds; the last one lifted, it goes on where it was.",
+        help=f"Keep {thing} from beginning another step, beside other holds.",
     )
     @shared(about=kind)
     def hold(
@@ -28,13 +35,45 @@ def add(app: typer.Typer, kind: type[Thing], what: str) -> None:
         note: Note = None,
         until: Until = None,
     ) -> None:
-        body = given(reason=reason, handle=handle, note=note, until=until)
-        wish.send(about, "POST", "/holds", body)
+        wish.send(about, "POST", "/holds", given(reason=reason, handle=handle, note=note, until=until))
 
     @app.command(
         epilog=examples(f"{tandem} release ORD-… --handle stock-count", f"{tandem} release ORD-… --wait"),
-        help="Lift one hold or all of them.",
+        help=f"Lift a hold; with the last one gone, {thing} goes on where it stopped.",
     )
     @shared(about=kind)
     def release(about: Thing, wish: Sending, *, handle: Lifted = None) -> None:
         wish.send(about, "DELETE", "/holds", handle=handle)
+
+    @app.command(
+        epilog=examples(f"{tandem} pause ORD-… --note 'stock count' --until 2h"),
+        help=f"Keep {kind.parcel} from beginning another step.",
+    )
+    @shared(about=kind)
+    def pause(
+        about: Thing, wish: Sending, *, reason: Because = None, note: Note = None, until: Until = None
+    ) -> None:
+        wish.send(about, "POST", f"{kind.to_parcel}/pause", given(reason=reason, note=note, until=until))
+
+    @app.command(
+        epilog=examples(f"{tandem} resume ORD-… --wait"),
+        help=f"Lift every pause, or one: {kind.parcel} goes on with the very step it stopped before.",
+    )
+    @shared(about=kind)
+    def resume(
+        about: Thing, wish: Sending, *, handle: Lifted = None, reason: Because = None, note: Note = None
+    ) -> None:
+        wish.send(about, "POST", f"{kind.to_parcel}/resume", given(handle=handle, reason=reason, note=note))
+
+
+def _add_questions(app: typer.Typer, kind: type[Thing]) -> None:
+    @app.command(
+        epilog=EXIT_CODES,
+        help=f"Tell what happened to {kind.thing}, in both services, with the time each hop took.",
+    )
+    @shared(about=kind)
+    def timeline(about: Thing, *, cursor: Cursor = None) -> None:
+        def lines(told: Json) -> list[str]:
+            return [*timeline_lines(told), *more(told, f"tandem {kind.group} timeline {about.name}")]
+
+        about.show(about.door.ask("GET", f"{about.path}/timeline", query={"cursor": cursor}), lines)

@@ -10,7 +10,7 @@ from deploy.commands.rest import Json, in_path
 from deploy.commands.shown import more, table
 from deploy.commands.subjects import FulfillmentService, Parcel
 from deploy.commands.watching import end_with, wait_for_fulfillment
-from deploy.commands.wishes import Because, Note, Sending, Until, given
+from deploy.commands.wishes import Because, Note, Sending, given
 
 app = group("fulfillment", "Follow parcels through the warehouse, hold and move them.")
 
@@ -59,22 +59,6 @@ def watch(parcel: Parcel, *, timeout: Watching = None) -> None:
     seen = wait_for_fulfillment(parcel.door, in_path(parcel.fulfillment_id), timeout=timeout)
     parcel.show(seen, lambda _: [])
     end_with(seen)
-
-
-@app.command(epilog=examples("tandem fulfillment pause ORD-… --note 'stock count' --until 2h"))
-@shared()
-def pause(
-    parcel: Parcel, wish: Sending, *, reason: Because = None, note: Note = None, until: Until = None
-) -> None:
-    """Keep a parcel from beginning another step."""
-    wish.send(parcel, "POST", "/pause", given(reason=reason, note=note, until=until))
-
-
-@app.command(epilog=examples("tandem fulfillment resume ORD-… --wait"))
-@shared()
-def resume(parcel: Parcel, wish: Sending) -> None:
-    """Let a parcel go on with the very step it stopped before."""
-    wish.send(parcel, "POST", "/resume")
 
 
 @app.command(epilog=examples("tandem fulfillment cancel ORD-… --reason damaged --wait"))
@@ -162,7 +146,7 @@ def reject_cancel(
     wish.send(parcel, "POST", path, given(reason=reason, note=note))
 
 
-control.add(app, Parcel, "a parcel before its next step")
+control.add(app, Parcel)
 
 
 def _current_step(parcel: Parcel) -> str:

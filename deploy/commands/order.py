@@ -117,20 +117,6 @@ def cancel(
     wish.send(order, "DELETE", "", {"reason": reason})
 
 
-@app.command(epilog=examples("tandem order pause ORD-…"))
-@shared()
-def pause(order: Order, wish: Sending) -> None:
-    """Keep the order's parcel from beginning another step; also before it exists."""
-    wish.send(order, "POST", "/fulfillment/pause")
-
-
-@app.command(epilog=examples("tandem order resume ORD-… --wait"))
-@shared()
-def resume(order: Order, wish: Sending) -> None:
-    """Let the parcel go on with the very step it stopped before."""
-    wish.send(order, "POST", "/fulfillment/resume")
-
-
 @app.command(
     epilog=examples("""echo '{"instructions": "ring twice"}' | tandem order update ORD-… --file -""")
 )
@@ -147,7 +133,7 @@ def update(
     wish.send(order, "PATCH", "", rest.body_of(file))
 
 
-control.add(app, Order, "an order before its next step")
+control.add(app, Order)
 
 
 def _end(about: Subject, seen: Json) -> None:

@@ -35,8 +35,11 @@ def clock(moment: str) -> str:
 
 
 def elapsed(since: str, until: str) -> str:
+    return span((datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds())
+
+
+def span(seconds: float) -> str:
     """How long it took, such as `+17 ms`, `+4.2 s` or `+3 h 20 min`."""
-    seconds = (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()
     if seconds < 1:
         return f"+{seconds * 1000:.0f} ms"
     if seconds < 60:
@@ -108,3 +111,22 @@ def rehearsal_lines(rehearsed: Mapping[str, Any]) -> list[str]:
         *(line.rstrip() for line in told),
         *([] if facts else ["  no new fact: it is so already"]),
     ]
+
+
+_SERVICES = {"order": "blue", "fulfillment": "magenta"}
+
+
+def timeline_lines(told: Mapping[str, Any]) -> list[str]:
+    """A line for each fact: when, how long after the one before, whose, what, why, by whom."""
+    entries: Sequence[Mapping[str, Any]] = told["timeline"]
+    return [_entry_line(entry) for entry in entries] or ["Nothing happened yet."]
+
+
+def _entry_line(entry: Mapping[str, Any]) -> str:
+    since = span(entry["sincePreviousMs"] / 1000) if "sincePreviousMs" in entry else ""
+    about = " ".join(str(entry[name]) for name in ("stepKey", "handle", "reason", "note") if name in entry)
+    heard = f"heard {span(entry['heardAfterMs'] / 1000)}" if "heardAfterMs" in entry else ""
+    what = typer.style(f"{entry['service']:<11}  {entry['type']:<28}", fg=_SERVICES.get(entry["service"]))
+    return (
+        f"{clock(entry['at'])}  {since:>12}  {what}  {entry.get('actor', ''):<16}  {about}  {heard}".rstrip()
+    )

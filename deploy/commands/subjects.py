@@ -87,6 +87,11 @@ class Thing(Subject):
 
     group: ClassVar[str]
     """The commands about it, such as `order`."""
+    thing: ClassVar[str]
+    parcel: ClassVar[str]
+    """The two as help texts call them."""
+    to_parcel: ClassVar[str]
+    """The path from here to what is about the parcel alone."""
 
     @property
     @abstractmethod
@@ -99,7 +104,12 @@ class Thing(Subject):
 
 @dataclass(frozen=True, kw_only=True)
 class Order(OrderService, Thing):
-    group = "order"
+    group, thing, parcel, to_parcel = (
+        "order",
+        "an order",
+        "the order's parcel, also before it exists,",
+        "/fulfillment",
+    )
     order_id: OrderId
 
     @property
@@ -113,7 +123,7 @@ class Order(OrderService, Thing):
 
 @dataclass(frozen=True, kw_only=True)
 class Parcel(FulfillmentService, Thing):
-    group = "fulfillment"
+    group, thing, parcel, to_parcel = "fulfillment", "a parcel", "a parcel", ""
     fulfillment_id: ParcelId
 
     @property
