@@ -22,23 +22,13 @@ def list_(services: Services) -> None:
 
 
 def _lines(found: Json) -> list[str]:
-    rows = [
-        {
-            "what": each["orderId"],
-            "status": each["status"],
-            **each["attention"],
-            "next": f"tandem order explain {each['orderId']}",
-        }
-        for each in found["orders"]
-    ]
-    rows += [
-        {
-            "what": each["fulfillmentId"],
-            "status": each["status"],
-            "since": each["updatedAt"],
-            **each["exception"],
-            "next": f"tandem fulfillment explain {each['fulfillmentId']}",
-        }
+    rows = [{**_row("order", each["orderId"], each), **each["attention"]} for each in found["orders"]] + [
+        {**_row("fulfillment", each["fulfillmentId"], each), **each["exception"]}
         for each in found["fulfillments"]
     ]
     return table(("what", "status", "code", "since", "next"), rows, none="Nothing waits for a person.")
+
+
+def _row(group: str, name: str, seen: Json) -> Json:
+    next_step = f"tandem {group} explain {name}"
+    return {"what": name, "status": seen["status"], "since": seen["updatedAt"], "next": next_step}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import typer
 
@@ -77,15 +77,30 @@ class Step(NamedTuple):
 
     at: str
     name: str
+    said: str = ""
+
+    @property
+    def known_by(self) -> tuple[str, str]:
+        return self.at, self.name
 
 
 def receipt_steps(receipt: Mapping[str, Any]) -> list[Step]:
     """What became of a wish so far, oldest first: from one status to the next, by which facts."""
     walk = [Step(step["at"], step["status"]) for step in receipt["walk"]]
-    facts = [Step(fact["at"], f"{fact['type']} #{fact['version']}") for fact in receipt["facts"]]
-    said: Mapping[str, Any] = receipt.get("fulfillment") or {}
-    answer = [Step(said["at"], f"fulfillment: {said['status']}")] if "at" in said else []
-    return sorted(walk + facts + answer, key=lambda step: datetime.fromisoformat(step.at))
+    answer: Mapping[str, Any] = receipt.get("fulfillment") or {}
+    facts = [
+        Step(
+            fact["at"],
+            f"{fact['type']} #{fact['version']}",
+            f"it said {answer['status']}" if fact["at"] == answer.get("at") and _is_answer(fact) else "",
+        )
+        for fact in receipt["facts"]
+    ]
+    return sorted(walk + facts, key=lambda step: datetime.fromisoformat(step.at))
+
+
+def _is_answer(fact: Mapping[str, Any]) -> bool:
+    return fact["type"] == "FulfillmentAnswered"
 
 
 def receipt_title(receipt: Mapping[str, Any]) -> str:
@@ -96,37 +111,49 @@ def step_line(step: Step, before: Step | None) -> str:
     """When, what, and how long after the step before; statuses in colour where there is a terminal."""
     name = typer.style(step.name, fg=_COLOURS.get(step.name), dim=not step.name.isupper())
     took = f"{' ' * (28 - len(step.name))}  {elapsed(before.at, step.at)}" if before else ""
-    return f"  {clock(step.at)}  {name}{took}"
+    return f"  {clock(step.at)}  {name}{took}" + (f"  {step.said}" if step.said else "")
 
 
 def rehearsal_lines(rehearsed: Mapping[str, Any]) -> list[str]:
     """What a wish would lead to, a line for each fact."""
     facts: Sequence[Mapping[str, Any]] = rehearsed["facts"]
-    told = (
-        f"  {fact['type']:<24}  " + "  ".join(f"{name}={value}" for name, value in fact["data"].items())
-        for fact in facts
-    )
     return [
         f"Nothing was done. It would be {rehearsed['status']}, the wish {rehearsed['receiptStatus']}, by:",
-        *(line.rstrip() for line in told),
+        *(f"  {fact['type']:<28}  {_plain(fact['data'])}".rstrip() for fact in facts),
         *([] if facts else ["  no new fact: it is so already"]),
     ]
+
+
+def _plain(data: Mapping[str, Any]) -> str:
+    """The fields of a fact that tell something: not its command, which a rehearsal has none of."""
+    told = {name: value for name, value in data.items() if name != "commandId" and value is not False}
+    return "  ".join(
+        f"{name}=({_plain(cast('Mapping[str, Any]', value))})"
+        if isinstance(value, Mapping)
+        else f"{name}={value}"
+        for name, value in told.items()
+    )
 
 
 _SERVICES = {"order": "blue", "fulfillment": "magenta"}
 
 
 def timeline_lines(told: Mapping[str, Any]) -> list[str]:
-    """A line for each fact: when, how long after the one before, whose, what, why, by whom."""
+    """A line for each fact: when, how long after the one before, whose, what, by whom, and why."""
     entries: Sequence[Mapping[str, Any]] = told["timeline"]
-    return [_entry_line(entry) for entry in entries] or ["Nothing happened yet."]
+    columns = ("at", "after", "service", "type", "actor", "heard", "about")
+    head, *lines = table(columns, [_timed(entry) for entry in entries], none="Nothing happened yet.")
+    colours = [_SERVICES.get(entry["service"]) for entry in entries]
+    return [head, *map(typer.style, lines, colours)]
 
 
-def _entry_line(entry: Mapping[str, Any]) -> str:
-    since = span(entry["sincePreviousMs"] / 1000) if "sincePreviousMs" in entry else ""
-    about = " ".join(str(entry[name]) for name in ("stepKey", "handle", "reason", "note") if name in entry)
-    heard = f"heard {span(entry['heardAfterMs'] / 1000)}" if "heardAfterMs" in entry else ""
-    what = typer.style(f"{entry['service']:<11}  {entry['type']:<28}", fg=_SERVICES.get(entry["service"]))
-    return (
-        f"{clock(entry['at'])}  {since:>12}  {what}  {entry.get('actor', ''):<16}  {about}  {heard}".rstrip()
-    )
+def _timed(entry: Mapping[str, Any]) -> dict[str, Any]:
+    since, heard = entry.get("sincePreviousMs"), entry.get("heardAfterMs")
+    about = [str(entry[name]) for name in ("stepKey", "handle", "reason", "note") if name in entry]
+    return {
+        **entry,
+        "at": clock(entry["at"]),
+        "after": "" if since is None else span(since / 1000),
+        "heard": "" if heard is None else span(heard / 1000),
+        "about": " ".join(about),
+    }

@@ -198,7 +198,7 @@ def _steps() -> Show:
         if not shown:
             say(receipt_title(seen))
         for step in receipt_steps(seen):
-            if step not in shown:
+            if step.known_by not in {each.known_by for each in shown}:
                 say(step_line(step, shown[-1] if shown else None))
                 shown.append(step)
 

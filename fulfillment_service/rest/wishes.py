@@ -9,7 +9,7 @@ from contracts import fulfillment as contract
 from contracts.chassis.receipts import request_hash
 from contracts.chassis.requests import Caller, answered
 from contracts.envelope import CommandId, Wish, WishName, WishPayload, hold_of
-from contracts.order import Request, RequestAddress
+from contracts.order import Request, RequestAddress, Resume
 from contracts.values import Hold, HoldReason, Reference, Text500
 from fulfillment_service.rest.door import (
     SIMULATED,
@@ -62,10 +62,12 @@ async def pause(
 
 @router.post("/fulfillments/{fulfillment_id}/resume")
 async def resume(
-    door: ThroughDoor, caller: ByCaller, fulfillment_id: str, body: Because | None = None
+    door: ThroughDoor, caller: ByCaller, fulfillment_id: str, body: Resume | None = None
 ) -> JSONResponse:
-    """Every pause is lifted; without another hold the parcel goes on with the very step it stopped before."""
-    return await _wish(door, caller, fulfillment_id, "resumeFulfillment", _because(body))
+    """Every pause is lifted, or one; without another hold it goes on with the very step it stopped before."""
+    asked = body or Resume()
+    wish = Wish(reason=asked.reason, note=asked.note, payload=WishPayload(handle=asked.handle))
+    return await _wish(door, caller, fulfillment_id, "resumeFulfillment", wish)
 
 
 @router.post("/fulfillments/{fulfillment_id}/cancel")

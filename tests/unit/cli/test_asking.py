@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from deploy.commands import order, rest, watching
+from deploy.commands.shown import span
 from order_service import demo
 from tests.unit.cli.doors import (
     ORDER_ID,
@@ -304,6 +305,61 @@ def test_a_silent_service_is_not_taken_for_a_no(doors: Doors):
     """When one service does not know the command and the other one is away, the answer is `not reachable`."""
     doors.answer("GET", "/commands/c", problem(404, "NOT_FOUND", "no"), httpx.ConnectError("away"))
     assert tandem("command", "show", "c").exit_code == rest.UNREACHABLE
+
+
+def test_what_happened_is_told_line_by_line(doors: Doors):
+    """Whose fact, how long after the one before, by whom and why; the next page can be copied."""
+    at = "2026-01-01T00:00:00.000Z"
+    entries = [
+        {"at": at, "service": "order", "type": "OrderPlaced", "actor": "ann"},
+        {"at": at, "service": "fulfillment", "type": "HoldPlaced", "actor": "order-service",
+         "handle": "h-1", "reason": "QUALITY", "sincePreviousMs": 1500, "heardAfterMs": 80},
+    ]  # fmt: skip
+    doors.answer("GET", f"/orders/{ORDER_ID}/timeline", {"timeline": entries, "next": "abc"})
+    head, first, second, more = tandem("order", "timeline", ORDER_ID).stdout.splitlines()
+    assert head.split() == ["at", "after", "service", "type", "actor", "heard", "about"]
+    assert first.split()[2:] == ["order", "OrderPlaced", "ann"]
+    assert second.split("  ")[1] == "+1.5 s"
+    assert second.split()[4:] == [
+        "fulfillment", "HoldPlaced", "order-service", "+80", "ms", "h-1", "QUALITY",
+    ]  # fmt: skip
+    assert more == f"More: tandem order timeline {ORDER_ID} --cursor abc"
+    doors.answer("GET", "/fulfillments/F/timeline", {"timeline": []})
+    assert tandem("fulfillment", "timeline", "F").stdout == "Nothing happened yet.\n"
+
+
+def test_what_waits_for_a_person_is_listed_from_both_services(doors: Doors):
+    """Each with the line that explains it."""
+    attention = {"code": "CAPTURE_FAILED", "since": "2026-01-01T00:00:00Z"}
+    trouble = a_parcel("EXCEPTION", updatedAt="2026-01-02T00:00:00Z", exception={"code": "LABEL_REFUSED"})
+    doors.answer(
+        "GET",
+        "/exceptions",
+        {"exceptions": [an_order("NEEDS_ATTENTION") | {"attention": attention}]},
+        {"exceptions": [trouble]},
+    )
+    rows = tandem("exceptions", "list").stdout.splitlines()[1:]
+    assert [row.split()[2] for row in rows] == ["CAPTURE_FAILED", "LABEL_REFUSED"]
+    assert [row.split("  ")[-1] for row in rows] == [
+        f"tandem order explain {ORDER_ID}",
+        f"tandem fulfillment explain {ORDER_ID}-1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.0, "+0 ms"),
+        (0.9994, "+999 ms"),
+        (4.24, "+4.2 s"),
+        (60, "+1 min"),
+        (3599.9, "+1 h 0 min"),
+        (12000, "+3 h 20 min"),
+    ],
+)
+def test_a_time_span_reads_as_one_would_say_it(seconds: float, shown: str):
+    """Milliseconds, seconds, minutes, hours: whatever is near."""
+    assert span(seconds) == shown
 
 
 def test_kafka_that_is_not_there_is_told(unused_tcp_port: int):

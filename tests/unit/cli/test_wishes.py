@@ -15,8 +15,8 @@ PARCEL = f"{ORDER_ID}-1"
 WISHES = ("hold", "release", "pause", "resume", "cancel")
 
 
-def a_receipt(*walk: str, **more: Any) -> dict[str, Any]:
-    """A receipt that came to these statuses, one each second, by one fact."""
+def a_receipt(*walk: str, said: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
+    """A receipt that came to these statuses, one each second; `said` is the fulfillment's answer."""
     times = [f"2026-01-01T00:00:0{second}Z" for second in range(len(walk))]
     return {
         "commandId": "c-2",
@@ -24,8 +24,12 @@ def a_receipt(*walk: str, **more: Any) -> dict[str, Any]:
         "name": "cancelOrder",
         "actor": "ann",
         "stream": f"order-{ORDER_ID}",
+        **({"fulfillment": said} if said else {}),
         "walk": [{"status": status, "at": at} for status, at in zip(walk, times, strict=True)],
-        "facts": [{"version": 9, "type": "CancelRequested", "at": "2026-01-01T00:00:00.004Z"}],
+        "facts": [
+            {"version": 9, "type": "CancelRequested", "at": "2026-01-01T00:00:00.004Z"},
+            *([{"version": 10, "type": "FulfillmentAnswered", "at": said["at"]}] if said else []),
+        ],
         **more,
     }
 
@@ -98,13 +102,13 @@ def test_a_dry_run_shows_the_facts_and_sends_no_wish(doors: Doors):
         "dryRun": True,
         "status": "PAUSED",
         "receiptStatus": "EFFECTIVE",
-        "facts": [{"type": "HoldPlaced", "data": {"reason": "QUALITY", "handle": "h"}}],
+        "facts": [{"type": "HoldPlaced", "data": {"hold": {"reason": "QUALITY", "handle": "h"}}}],
     }
     doors.answer("POST", f"/fulfillments/{PARCEL}/holds", rehearsed)
     words = ("fulfillment", "hold", PARCEL, "--reason", "QUALITY", "--dry-run")
     shown = tandem(*words, "--wait").stdout.splitlines()
     assert shown[0] == "Nothing was done. It would be PAUSED, the wish EFFECTIVE, by:"
-    assert shown[1].split() == ["HoldPlaced", "reason=QUALITY", "handle=h"]
+    assert shown[1].split() == ["HoldPlaced", "hold=(reason=QUALITY", "handle=h)"]
     assert dict(doors.asked[0].url.params) == {"dryRun": "true"}
     assert len(doors.asked) == 1
     assert one_object(tandem(*words, "--json")) == rehearsed
@@ -120,8 +124,8 @@ def test_the_receipt_is_shown_as_it_walks(doors: Doors):
         a_receipt("RECEIVED"),
         httpx.ConnectError("a restart meanwhile"),
         a_receipt("RECEIVED"),
-        a_receipt("RECEIVED", "ACCEPTED", fulfillment=said),
-        a_receipt("RECEIVED", "ACCEPTED", "EFFECTIVE", fulfillment=said),
+        a_receipt("RECEIVED", "ACCEPTED", said=said),
+        a_receipt("RECEIVED", "ACCEPTED", "EFFECTIVE", said=said),
     )
     words = ("order", "cancel", ORDER_ID, "--reason", "late", "--wait")
     result = tandem(*words)
@@ -131,7 +135,7 @@ def test_the_receipt_is_shown_as_it_walks(doors: Doors):
     assert [step.split(maxsplit=2)[2] for step in steps] == [
         "RECEIVED",
         "CancelRequested #9            +4 ms",
-        "fulfillment: ACCEPTED         +896 ms",
+        "FulfillmentAnswered #10       +896 ms  it said ACCEPTED",
         "ACCEPTED                      +100 ms",
         "EFFECTIVE                     +1.0 s",
     ]
@@ -141,7 +145,11 @@ def test_the_receipt_is_shown_as_it_walks(doors: Doors):
 def test_a_refusal_that_comes_later_is_told_like_one_at_once(doors: Doors):
     """Why, the cut-off, where the order stands and what is allowed now; exit code 1."""
     doors.answer("DELETE", f"/orders/{ORDER_ID}", httpx.Response(202, json={**RECEIPT, "status": "RECEIVED"}))
-    no = {"code": "HAND_OVER_IN_PROGRESS", "detail": "the carrier has it", "cutOff": "HandOverStarted"}
+    no: dict[str, Any] = {
+        "code": "HAND_OVER_IN_PROGRESS",
+        "detail": "the carrier has it",
+        "cutOff": "HandOverStarted",
+    }
     doors.answer("GET", "/commands/c-2", a_receipt("RECEIVED", "REJECTED", **no))
     doors.answer("GET", f"/orders/{ORDER_ID}", an_order("FULFILLMENT_IN_PROGRESS", allowedActions=["hold"]))
     words = ("order", "cancel", ORDER_ID, "--reason", "late", "--wait")
@@ -202,7 +210,7 @@ def test_a_parcels_wishes_may_say_why(doors: Doors):
 
 def test_a_receipt_can_be_shown_and_watched_later(doors: Doors):
     """`command show` tells the whole way at once; `--watch` goes on, with the exit codes of `--wait`."""
-    no = {"code": "HAND_OVER_IN_PROGRESS", "detail": "too late", "cutOff": "HandOverStarted"}
+    no: dict[str, Any] = {"code": "HAND_OVER_IN_PROGRESS", "detail": "too late", "cutOff": "HandOverStarted"}
     open_, refused = a_receipt("RECEIVED", "ACCEPTED"), a_receipt("RECEIVED", "REJECTED", **no)
     doors.answer("GET", "/commands/c-2", open_, open_, refused)
     shown = tandem("command", "show", "c-2")
@@ -226,6 +234,26 @@ def test_every_wish_has_the_same_options():
             shown = tandem(group, name, "--help").stdout
             assert "Example" in shown
             assert all(option in shown for option in ("--dry-run", "--wait", "--timeout", "--key", "--json"))
+
+
+def test_a_standing_hold_names_what_it_freezes(doors: Doors):
+    """Kind, value and reason are the body; it is lifted by its handle, at the pace that was asked for."""
+    doors.answer("POST", "/standing-holds", RECEIPT)
+    doors.answer("DELETE", "/standing-holds/teapots", RECEIPT)
+    placed = ("standing-hold", "place", "sku", "TEAPOT", "--reason", "quality", "--handle", "teapots")
+    assert tandem(*placed).exit_code == 0
+    assert doors.body == {"kind": "sku", "value": "TEAPOT", "reason": "QUALITY", "handle": "teapots"}
+    assert tandem("standing-hold", "lift", "teapots", "--drain-per-second", "5").exit_code == 0
+    assert dict(doors.asked[-1].url.params) == {"drainPerSecond": "5.0"}
+    assert tandem("standing-hold", "place", "planet", "Earth", "--reason", "OTHER").exit_code == rest.USAGE
+
+
+def test_a_pause_is_lifted_by_its_handle_in_the_body(doors: Doors):
+    """Both groups alike; without a handle every pause is meant."""
+    for group, path in (("order", "/fulfillment/resume"), ("fulfillment", "/resume")):
+        doors.answer("POST", f"/{group}s/{ORDER_ID}{path}", RECEIPT)
+        tandem(group, "resume", ORDER_ID, "--handle", "h")
+        assert doors.body == {"handle": "h"}
 
 
 def test_a_parcel_that_ended_otherwise_ends_its_watch_otherwise(doors: Doors):
