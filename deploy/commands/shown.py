@@ -51,7 +51,10 @@ def span(seconds: float) -> str:
 def answer_lines(answer: Mapping[str, Any]) -> list[str]:
     """What the answer to a wish says of it, and how to ask again while it is not final."""
     why = f": {answer.get('detail') or answer['code']}" if answer.get("code") else ""
-    return [f"{answer['status']}{why}", *_next(answer)]
+    lines = [f"{answer['status']}{why}", *_next(answer)]
+    if "knocked" in answer:
+        lines.append(f"{answer['knocked']} parcels go on, the last one after {answer['drainSeconds']} s")
+    return lines
 
 
 def receipt_lines(receipt: Mapping[str, Any]) -> list[str]:

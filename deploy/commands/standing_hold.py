@@ -45,8 +45,8 @@ def list_(
     *,
     lifted: Annotated[bool, typer.Option("--all", help="The lifted ones too.")] = False,
 ) -> None:
-    """List the standing holds, newest first."""
-    columns = ("handle", "kind", "value", "reason", "holder", "until", *(["liftedAt"] if lifted else []))
+    """List the standing holds, newest first, and how many parcels wait for each."""
+    columns = ("handle", "status", "kind", "value", "reason", "holder", "parcels", "until")
 
     def lines(found: Json) -> list[str]:
         return table(columns, found["standingHolds"], none="No standing holds.")

@@ -239,11 +239,13 @@ def test_every_wish_has_the_same_options():
 def test_a_standing_hold_names_what_it_freezes(doors: Doors):
     """Kind, value and reason are the body; it is lifted by its handle, at the pace that was asked for."""
     doors.answer("POST", "/standing-holds", RECEIPT)
-    doors.answer("DELETE", "/standing-holds/teapots", RECEIPT)
+    lifted = {"commandId": "c-3", "status": "EFFECTIVE", "knocked": 20, "drainSeconds": 4.0}
+    doors.answer("DELETE", "/standing-holds/teapots", lifted)
     placed = ("standing-hold", "place", "sku", "TEAPOT", "--reason", "quality", "--handle", "teapots")
     assert tandem(*placed).exit_code == 0
     assert doors.body == {"kind": "sku", "value": "TEAPOT", "reason": "QUALITY", "handle": "teapots"}
-    assert tandem("standing-hold", "lift", "teapots", "--drain-per-second", "5").exit_code == 0
+    shown = tandem("standing-hold", "lift", "teapots", "--drain-per-second", "5").stdout
+    assert shown.splitlines() == ["EFFECTIVE", "20 parcels go on, the last one after 4.0 s"]
     assert dict(doors.asked[-1].url.params) == {"drainPerSecond": "5.0"}
     assert tandem("standing-hold", "place", "planet", "Earth", "--reason", "OTHER").exit_code == rest.USAGE
 
