@@ -4,7 +4,9 @@ One transaction locks the receipt, loads the fulfillment, asks the pure decision
 refusal with everything that follows from them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from contracts import fulfillment as contract
 from contracts.chassis import knocks, pii
@@ -16,12 +18,30 @@ from contracts.chassis.receipts import Command, Granted, grant
 from contracts.envelope import ReceiptStatus, Wish, WishName, hold_of
 from contracts.fulfillment import StartFulfillment
 from contracts.values import Code, Hold
-from fulfillment_service.events import FulfillmentEvent
-from fulfillment_service.fulfillment import Fulfillment, steps, wishes
+from fulfillment_service import projection
+from fulfillment_service.events import FulfillmentEvent, HandOverStarted, LabelRequested, StepStarted
+from fulfillment_service.fulfillment import Fulfillment, horizon, steps, wishes
+from fulfillment_service.fulfillment.horizon import Action
+from fulfillment_service.fulfillment.progress import Outlook, outlook
 from fulfillment_service.settings import WarehouseSettings
 from fulfillment_service.standing_holds import StandingHolds
 
+BEGINNINGS = (StepStarted, LabelRequested, HandOverStarted)
 FulfillmentJournal = Journal[Fulfillment, FulfillmentEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one may know of a parcel at one moment."""
+
+    status: str
+    version: int
+    at: datetime
+    document: dict[str, Any]
+    """What the view shows."""
+    actions: Sequence[Action]
+    step_started_at: datetime | None
+    outlook: Outlook
 
 
 class Intake:
@@ -140,6 +160,23 @@ class Intake:
             return None
         return asked_at + timedelta(seconds=self._warehouse.cancel_answer_seconds)
 
+    async def look(self, fulfillment_id: str, *, now: datetime) -> Look | None:
+        """The parcel as its stream and the standing holds of now make it; None where there is none."""
+        change = await self._journal.read(contract.stream(fulfillment_id))
+        if change is None:
+            return None
+        async with self._journal.database.connection() as connection:
+            standing = await self.standing.against(connection, change.state)
+        return Look(
+            status=change.state.status,
+            version=change.version,
+            at=change.recorded[-1].recorded_at,
+            document=projection.document(change.state),
+            actions=horizon.actions(change.state, standing),
+            step_started_at=(started := _step_started_at(change)),
+            outlook=outlook(change.state, self._warehouse.manual_budgets, now=now, step_started_at=started),
+        )
+
     async def _expect(self, connection: Connection, stream: str, version: int) -> None:
         rows = await connection.execute(
             "select max(version) as version from events where stream = %s", (stream,)
@@ -149,6 +186,12 @@ class Intake:
             raise Invalid(
                 "the fulfillment has changed since you read it; read it again", code=Code.VERSION_MISMATCH
             )
+
+
+def _step_started_at(change: Change[Fulfillment, FulfillmentEvent]) -> datetime | None:
+    """When the step in flight began."""
+    begun = [each for each in change.recorded if isinstance(each.fact, BEGINNINGS)]
+    return begun[-1].recorded_at if begun and change.state.is_moving else None
 
 
 async def _keep_wish(connection: Connection, state: Fulfillment, wish: Wish, command_id: str) -> None:

@@ -83,6 +83,9 @@ def document(state: Fulfillment) -> dict[str, Any]:
         "stepsDone": state.steps_done,
         "stepsTotal": state.steps_total,
         "percent": state.percent,
+        "setback": {"reason": state.setback.reason, "commandId": state.setback.command_id}
+        if state.setback
+        else None,
         "addressVersion": state.address_version,
         "trackingReference": state.label.tracking_reference if state.label else None,
         "labelCosts": {
@@ -138,7 +141,8 @@ _SELECT: LiteralString = """
         buyer.status as order_status,
         buyer.payment_status as order_payment_status,
         buyer.sequence as order_sequence,
-        buyer.at as order_at
+        buyer.at as order_at,
+        now() as now
     from fulfillment_view as parcel
     left join order_view as buyer using (order_id)
     """

@@ -44,6 +44,13 @@ class WarehouseSettings(BaseSettings):
     """`manual` waits for an operator's word at each step."""
     pace_seconds: float = Field(default=0.0, ge=0, le=3600)
     """How long a step takes in automatic mode."""
+    pick_seconds: float = Field(default=120.0, ge=0)
+    """How long a person should need in manual mode, for one line; the estimated time is made of these."""
+    quality_seconds: float = Field(default=60.0, ge=0)
+    pack_seconds: float = Field(default=120.0, ge=0)
+    label_seconds: float = Field(default=5.0, ge=0)
+    hand_over_seconds: float = Field(default=600.0, ge=0)
+    """Until the driver comes."""
     name: Reference = "main"
     """What a standing hold on this warehouse names."""
     cancel_policy: Literal["accept", "ask"] = "accept"
@@ -52,3 +59,14 @@ class WarehouseSettings(BaseSettings):
     """A request that nobody answers for so long is an exception."""
     drain_per_second: float = Field(default=20.0, gt=0)
     """So many parcels go on each second after a standing hold was lifted, where nobody says otherwise."""
+
+    @property
+    def manual_budgets(self) -> dict[str, float]:
+        """The seconds for each kind of step."""
+        return {
+            "pick": self.pick_seconds,
+            "quality": self.quality_seconds,
+            "pack": self.pack_seconds,
+            "label": self.label_seconds,
+            "hand-over": self.hand_over_seconds,
+        }

@@ -266,10 +266,15 @@ class Fulfillment:
         return len(self.warehouse_steps) + 2
 
     @property
-    def steps_done(self) -> int:
-        labelled = self.label is not None and self.label.tracking_reference is not None
+    def is_labelled(self) -> bool:
+        """There is a booked label, and it says the current address."""
+        booked = self.label is not None and self.label.tracking_reference is not None
         is_current = self.label is not None and self.label.address_version == self.address_version
-        return self.worked + (labelled and is_current) + (self.stage is Stage.SHIPPED)
+        return booked and is_current
+
+    @property
+    def steps_done(self) -> int:
+        return self.worked + self.is_labelled + (self.stage is Stage.SHIPPED)
 
 
 _ENDS: dict[Stage, Outcome] = {

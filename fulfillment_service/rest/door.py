@@ -16,7 +16,7 @@ from contracts.chassis.postgres import Database, Row
 from contracts.chassis.requests import Caller, caller
 from contracts.chassis.watch import Watch
 from fulfillment_service import projection
-from fulfillment_service.intake import Intake
+from fulfillment_service.intake import Intake, Look
 
 
 class Door:
@@ -76,6 +76,15 @@ async def row_of(door: Door, name: str) -> Row:
     if row is None:
         raise NotFound("no such fulfillment here")
     return row
+
+
+async def look_at(door: Door, name: str) -> tuple[Row, Look]:
+    """The row of the parcel that is named, and a look at its stream."""
+    row = await row_of(door, name)
+    look = await door.intake.look(row["fulfillment_id"], now=row["now"])
+    if look is None:
+        raise NotFound("no such fulfillment here")
+    return row, look
 
 
 def _order_id(name: str) -> str:

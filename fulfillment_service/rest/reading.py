@@ -11,7 +11,7 @@ from contracts.chassis.postgres import Row
 from contracts.chassis.requests import after, as_of, cursor_of
 from contracts.order import Request
 from fulfillment_service import projection
-from fulfillment_service.rest.door import ThroughDoor, named, row_of
+from fulfillment_service.rest.door import ThroughDoor, look_at, named, row_of
 
 router = APIRouter()
 
@@ -67,32 +67,21 @@ async def fulfillment_status(door: ThroughDoor, response: Response, fulfillment_
 
 @router.get("/fulfillments/{fulfillment_id}/progress")
 async def fulfillment_progress(door: ThroughDoor, response: Response, fulfillment_id: str) -> dict[str, Any]:
-    """Items, steps and percent, which never fall."""
-    row = await row_of(door, fulfillment_id)
-    response.headers["ETag"] = f'"{row["version"]}"'
-    document = row["document"]
+    """Items, steps, and when the parcel should leave. Percent never falls; `setback` is why steps did."""
+    row, look = await look_at(door, fulfillment_id)
+    response.headers["ETag"] = f'"{look.version}"'
     return {
         **named(row),
-        "status": row["status"],
-        **{name: document[name] for name in _PROGRESS},
-        **as_of(row["updated_at"]),
+        "status": look.status,
+        **{name: look.document[name] for name in _PROGRESS},
+        "stepStartedAt": look.step_started_at,
+        "stepBudgetSeconds": look.outlook.step_budget_seconds,
+        "estimatedAt": look.outlook.estimated_at,
+        **as_of(look.at, "stream"),
     }
 
 
-@router.get("/fulfillments/{fulfillment_id}/actions")
-async def fulfillment_actions(door: ThroughDoor, fulfillment_id: str) -> dict[str, Any]:
-    """The wishes that would not be refused now."""
-    row = await row_of(door, fulfillment_id)
-    return {
-        **named(row),
-        "status": row["status"],
-        "currentStep": row["document"]["currentStep"],
-        "allowedActions": row["document"]["allowedActions"],
-        **as_of(row["updated_at"]),
-    }
-
-
-_PROGRESS = ("currentStep", "itemsPicked", "itemsTotal", "stepsDone", "stepsTotal", "percent")
+_PROGRESS = ("currentStep", "itemsPicked", "itemsTotal", "stepsDone", "stepsTotal", "percent", "setback")
 
 
 def _summary(row: Row) -> dict[str, Any]:

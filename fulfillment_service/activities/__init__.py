@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
 from temporalio import activity
 
 from contracts import fulfillment as contract
@@ -16,16 +15,16 @@ from contracts.chassis.event_store import Cause, Change
 from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, refuse
 from contracts.envelope import CommandOutcome, Wish, WishName
-from contracts.fulfillment import HAND_OVER, Stage, StartFulfillment, label_step
+from contracts.fulfillment import HAND_OVER, StartFulfillment, label_step
 from contracts.order import FulfillmentCompleted, OrderStatusView
-from contracts.values import Address, Code, Hold, Message, Outcome
+from contracts.values import Address, Code, Hold, Message
+from fulfillment_service.activities.snapshot import Snapshot, code_of, snapshot
 from fulfillment_service.carrier import Booked, Carrier, NotTaken, Taken
 from fulfillment_service.events import FulfillmentEvent
 from fulfillment_service.fulfillment import Fulfillment, Step, steps
 from fulfillment_service.fulfillment.state import Label
 from fulfillment_service.intake import FulfillmentJournal, Intake
 from fulfillment_service.order_bridge import OrderBridge
-from fulfillment_service.publishing import paused_from
 
 Decide = Callable[[Fulfillment], Sequence[FulfillmentEvent]]
 DecideUnderHolds = Callable[[Fulfillment, Sequence[Hold]], Sequence[FulfillmentEvent]]
@@ -42,46 +41,6 @@ FULFILLMENT_WISHES: tuple[WishName, ...] = (
     "acceptCancellation",
     "rejectCancellation",
 )
-
-
-class Snapshot(Message):
-    """What the workflow needs to know of its stream. Small: every step writes one into the history."""
-
-    version: int = 0
-    """0 is a stream in which nothing was ever recorded."""
-    stage: Stage = Stage.WAITING
-    status: str = Stage.WAITING.value
-    paused_from: Stage | None = None
-    step: Step = Step.WORK
-    step_key: str | None = None
-    is_open: bool = False
-    """The step is in flight."""
-    is_stopped: bool = False
-    """Only a wish can make the next step begin."""
-    waits_for_operator: bool = False
-    pace_seconds: float = 0
-    refusals: int = 0
-    outcome: Outcome | None = None
-    code: Code | None = None
-    address_version: int = 1
-    holds: tuple[Hold, ...] = ()
-    alarm: datetime | None = None
-    """When time alone changes something."""
-    asked: tuple[str, ...] = ()
-    """Cancels that a person has to accept or reject."""
-    waiting: tuple[str, ...] = ()
-    """Commands that were taken and have not taken effect."""
-    items_picked: int = 0
-    items_total: int = 0
-    steps_done: int = 0
-    steps_total: int = 0
-    percent: int = 0
-
-    @model_serializer(mode="wrap")
-    def _without_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A history keeps each one, and most of it is as it was at the start."""
-        written = zip(write(self).items(), type(self).model_fields.items(), strict=True)
-        return {name: value for (name, value), (own, field) in written if getattr(self, own) != field.default}
 
 
 class Report(Message):
@@ -244,7 +203,7 @@ class FulfillmentActivities:
                     await self._bridge.answer(state.reply_to, outcome)
             if report.is_end and state.outcome:
                 completed = FulfillmentCompleted(
-                    n=state.n, outcome=state.outcome, version=change.version, code=_code(state)
+                    n=state.n, outcome=state.outcome, version=change.version, code=code_of(state)
                 )
                 await self._bridge.completed(state.reply_to, completed)
         except NotFound:
@@ -335,44 +294,6 @@ class FulfillmentActivities:
 
         cause = Cause("fulfillment-workflow", f"{contract.workflow_id(fulfillment_id)}/{step_key}")
         return await self._journal.change(contract.stream(fulfillment_id), cause, decided)
-
-
-def snapshot(change: Change[Fulfillment, FulfillmentEvent]) -> Snapshot:
-    state = change.state
-    return Snapshot(
-        version=change.version,
-        stage=state.stage,
-        status=state.status,
-        paused_from=paused_from(state),
-        step=state.step,
-        step_key=state.step_key,
-        is_open=state.is_moving,
-        is_stopped=state.is_stopped,
-        waits_for_operator=state.waits_for_operator,
-        pace_seconds=state.pace_seconds,
-        refusals=state.refusals,
-        outcome=state.outcome,
-        code=_code(state),
-        address_version=state.address_version,
-        holds=state.holds,
-        alarm=state.alarm,
-        asked=tuple(asked.command_id for asked in state.asked),
-        waiting=tuple(wish.command_id for wish in state.waiting),
-        items_picked=state.items_picked,
-        items_total=state.items_total,
-        steps_done=state.steps_done,
-        steps_total=state.steps_total,
-        percent=state.percent,
-    )
-
-
-def _code(state: Fulfillment) -> Code | None:
-    """Why it ended as it did, or what a person has to look at."""
-    if state.failure:
-        return state.failure
-    if state.is_cancelled:
-        return Code.CANCELLED_ON_REQUEST
-    return state.trouble.code if state.trouble else None
 
 
 def _void_key(state: Fulfillment, label: Label) -> str:

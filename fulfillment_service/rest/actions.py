@@ -1,0 +1,59 @@
+"""What one may do with a parcel now, until when, at what cost, and with which call."""
+
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Response
+from pydantic.alias_generators import to_camel
+
+from contracts.chassis.requests import as_of
+from fulfillment_service.rest.door import ThroughDoor, look_at, named
+
+router = APIRouter()
+
+_ADDRESS = {"street": "", "city": "", "state": "", "zipCode": "", "country": ""}
+_CALLS: dict[str, tuple[str, str, dict[str, str] | None]] = {
+    "pause": ("POST", "pause", None),
+    "hold": ("POST", "holds", {"reason": "OTHER"}),
+    "resume": ("POST", "resume", None),
+    "release": ("DELETE", "holds", None),
+    "cancel": ("POST", "cancel", None),
+    "acceptCancellation": ("POST", "cancellation-requests/{subject}/accept", None),
+    "rejectCancellation": ("POST", "cancellation-requests/{subject}/reject", None),
+    "updateAddress": ("PATCH", "shipping-address", _ADDRESS),
+    "completeStep": ("POST", "steps/{subject}/complete", None),
+    "failStep": ("POST", "steps/{subject}/fail", None),
+    "resolveException": ("POST", "exceptions/resolve", None),
+}
+"""Method, path below the parcel's, and the body that has to be filled in."""
+
+
+@router.get("/fulfillments/{fulfillment_id}/actions")
+async def fulfillment_actions(door: ThroughDoor, response: Response, fulfillment_id: str) -> dict[str, Any]:
+    """Each action with allowed or why not, computed by what would decide about it."""
+    row, look = await look_at(door, fulfillment_id)
+    response.headers["ETag"] = f'"{look.version}"'
+    actions = [_shown(row["fulfillment_id"], asdict(action)) for action in look.actions]
+    return {
+        **named(row),
+        "status": look.status,
+        "currentStep": look.document["currentStep"],
+        "allowedActions": list(dict.fromkeys(each["name"] for each in actions if each["allowed"])),
+        "actions": actions,
+        **as_of(look.at, "stream"),
+    }
+
+
+def _shown(fulfillment_id: str, action: dict[str, Any]) -> dict[str, Any]:
+    cost = action.pop("cost")
+    shown = {to_camel(name): value for name, value in action.items() if value is not None}
+    if cost:
+        shown["cost"] = {to_camel(name): value for name, value in cost.items()}
+    if action["allowed"]:
+        method, path, body = _CALLS[action["name"]]
+        where = (
+            f"/fulfillments/{fulfillment_id}/{path.format(subject=quote(action['subject'] or '', safe='/:'))}"
+        )
+        shown["call"] = {"method": method, "path": where, "body": body}
+    return shown
