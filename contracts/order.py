@@ -256,6 +256,7 @@ FACTS = (
     "CaptureRefused",
     "VoidRequested",
     "PaymentVoided",
+    "VoidRefused",
     "StockReleased",
     "OrderCancelled",
     "OrderFailed",

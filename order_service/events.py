@@ -51,12 +51,16 @@ class PaymentAuthorized(Fact):
     n: int
     reference: str
     expires_at: datetime
+    renew_at: datetime
+    """Nothing handed over by then, it is replaced, well before it lapses."""
 
 
 class PaymentDeclined(Fact):
     n: int
     reason: str
     """The provider's own code."""
+    retry_at: datetime | None = None
+    """Where an earlier authorization still stands: when the next one is asked for."""
 
 
 class HoldPlaced(Fact):
@@ -150,6 +154,8 @@ class PaymentCaptured(Fact):
 class CaptureRefused(Fact):
     n: int
     reason: str
+    has_lapsed: bool = False
+    """The authorization is no more; another one has to be asked for."""
 
 
 class VoidRequested(Fact):
@@ -160,6 +166,11 @@ class VoidRequested(Fact):
 
 class PaymentVoided(Fact):
     n: int
+
+
+class VoidRefused(Fact):
+    n: int
+    reason: str
 
 
 class StockReleased(Fact):
@@ -224,6 +235,7 @@ OrderEvent = (
     | CaptureRefused
     | VoidRequested
     | PaymentVoided
+    | VoidRefused
     | StockReleased
     | OrderCancelled
     | OrderFailed

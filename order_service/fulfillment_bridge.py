@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -71,6 +71,16 @@ class FulfillmentBridge:
             return await self._handle(fulfillment_id).query(FulfillmentApi.status)
         except (RPCError, RuntimeError) as error:
             raise _told(error) from error
+
+    async def runs(self, fulfillment_id: str) -> bool:
+        """A workflow that was ended from outside still answers queries; this one is at work.
+
+        Raises NotFound when there is no such workflow."""
+        try:
+            description = await self._handle(fulfillment_id).describe()
+        except (RPCError, RuntimeError) as error:
+            raise _told(error) from error
+        return description.status is WorkflowExecutionStatus.RUNNING
 
     async def progress(self, fulfillment_id: str) -> FulfillmentProgressView:
         try:

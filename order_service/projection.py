@@ -7,11 +7,11 @@ from typing import Any, LiteralString
 from psycopg.types.json import Jsonb
 
 from contracts.chassis import outbox, receipts
-from contracts.chassis.event_store import Change
+from contracts.chassis.event_store import Change, Recorded
 from contracts.chassis.postgres import Connection, Row
 from contracts.envelope import Event
 from contracts.values import Hold
-from order_service.events import OrderEvent
+from order_service.events import FulfillmentInstructed, OrderEvent
 from order_service.order import STEPS_TOTAL, Order, evolve
 from order_service.order.wishes import advances, allowed_actions
 from order_service.publishing import fulfillment_id, percent, records
@@ -23,9 +23,22 @@ async def follow(connection: Connection, change: Change[Order, OrderEvent]) -> N
     await outbox.add(connection, list(records(change)))
     before = change.before
     for recorded in change.recorded:
+        if (
+            isinstance(recorded.fact, FulfillmentInstructed)
+            and recorded.command_id != recorded.fact.command_id
+        ):
+            await _receive(connection, recorded, recorded.fact)
         after = evolve(before, recorded.fact)
         await receipts.advance(connection, advances(before, after, [recorded.fact]), recorded.version)
         before = after
+
+
+async def _receive(
+    connection: Connection, recorded: Recorded[OrderEvent], asked: FulfillmentInstructed
+) -> None:
+    """What the order wishes by itself is answered like any other wish."""
+    command = receipts.Command(asked.command_id, asked.instruction, recorded.stream, recorded.actor, "")
+    await receipts.receive(connection, command)
 
 
 async def project(connection: Connection, order: Order, version: int, at: datetime) -> None:
@@ -89,6 +102,9 @@ def document(order: Order) -> dict[str, Any]:
             {"commandId": cancel.command_id, "answerBy": _moment(cancel.answer_by)}
             for cancel in order.unanswered
         ],
+        "authorizedUntil": _moment(order.authorized_until),
+        "renewAt": _moment(order.renew_at),
+        "isUnpaid": order.unpaid is not None,
         "attention": order.attention,
         "failure": order.failure,
         "allowedActions": allowed_actions(order),

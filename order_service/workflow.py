@@ -37,6 +37,8 @@ class OrderWorkflow(contract.OrderApi):
         self._order = Snapshot()
         self._arrivals: Arrivals[Arrival] = Arrivals()
         self._sent: set[str] = set()
+        self._renewal: asyncio.Task[Snapshot] | None = None
+        """Runs beside whatever else is done; a provider that is away keeps no wish waiting."""
 
     @workflow.run
     async def run(self, order_id: str) -> Outcome:
@@ -62,7 +64,9 @@ class OrderWorkflow(contract.OrderApi):
         """The total is authorized or declined; `_capture` and `_undo` are its two ways out."""
         while await self._comes(Step.AUTHORIZE):
             await self._outside(
-                start_outside(OrderActivities.authorize, self._order_id, policy=Policy.PROVIDER)
+                start_outside(
+                    OrderActivities.authorize, self._order_id, workflow.now(), policy=Policy.PROVIDER
+                )
             )
 
     async def _confirm(self) -> None:
@@ -97,7 +101,7 @@ class OrderWorkflow(contract.OrderApi):
         """The parcel left, so the money is taken; a refusal is for a person, and is tried again every day."""
         while await self._comes(Step.CAPTURE):
             await self._outside(
-                start_outside(OrderActivities.capture, self._order_id, policy=Policy.PROVIDER)
+                start_outside(OrderActivities.capture, self._order_id, workflow.now(), policy=Policy.PROVIDER)
             )
             if self._order.step is Step.CAPTURE:
                 await self._is_quiet(workflow.now() + ASK_AGAIN)
@@ -105,7 +109,9 @@ class OrderWorkflow(contract.OrderApi):
     async def _undo(self) -> None:
         """The parcel did not leave: void, release, and only then say how the order ended."""
         while await self._comes(Step.UNDO):
-            await self._outside(start_outside(OrderActivities.undo, self._order_id, policy=Policy.PROVIDER))
+            await self._outside(
+                start_outside(OrderActivities.undo, self._order_id, workflow.now(), policy=Policy.PROVIDER)
+            )
             if self._order.step is Step.UNDO:
                 await self._is_quiet(workflow.now() + ASK_AGAIN)
 
@@ -135,8 +141,8 @@ class OrderWorkflow(contract.OrderApi):
         self._make_room()
         alarm = self._order.alarm
         if alarm is None or alarm > until:
-            return not await self._arrivals.come(within=_left(until))
-        if not await self._arrivals.come(within=_left(alarm)):
+            return not await self._hears(until)
+        if not await self._hears(alarm):
             await self._elapse(alarm)
         return False
 
@@ -144,13 +150,30 @@ class OrderWorkflow(contract.OrderApi):
         """The call has finished and is seen; what arrives or falls due meanwhile is recorded at once."""
         while not call.done():
             alarm = self._order.alarm
-            left = _left(alarm) if alarm and _left(alarm) < LONG_CALL else None
-            try:
-                await workflow.wait_condition(lambda: call.done() or bool(self._arrivals), timeout=left)
-            except TimeoutError:
+            is_near = alarm is not None and alarm < workflow.now() + LONG_CALL
+            if not await self._hears(alarm if is_near else None, call):
                 await self._elapse(alarm)
             await self._serve()
         self._see(await call)
+
+    async def _hears(self, until: datetime | None, call: asyncio.Task[Snapshot] | None = None) -> bool:
+        """True when something arrived or a call ended, False when nothing did until then."""
+        if self._order.renews and self._renewal is None:
+            self._renewal = start_outside(
+                OrderActivities.renew, self._order_id, workflow.now(), policy=Policy.PROVIDER
+            )
+        calls = [each for each in (call, self._renewal) if each is not None]
+        left = max(until - workflow.now(), timedelta()) if until else None
+        try:
+            await workflow.wait_condition(
+                lambda: bool(self._arrivals) or any(each.done() for each in calls), timeout=left
+            )
+        except TimeoutError:
+            return False
+        if self._renewal is not None and self._renewal.done():
+            renewed, self._renewal = self._renewal, None
+            self._see(await renewed)
+        return True
 
     async def _elapse(self, alarm: datetime | None) -> None:
         """What was due at that moment is recorded; a timer may be a moment early, so no clock decides it."""
@@ -191,8 +214,8 @@ class OrderWorkflow(contract.OrderApi):
 
     def _make_room(self) -> None:
         """A history that has grown long is left behind: everything is in the stream."""
-        is_long = workflow.info().is_continue_as_new_suggested()
-        if is_long and not self._arrivals and workflow.all_handlers_finished():
+        is_idle = not self._arrivals and self._renewal is None and workflow.all_handlers_finished()
+        if is_idle and workflow.info().is_continue_as_new_suggested():
             workflow.continue_as_new(self._order_id)
 
     def _see(self, seen: Snapshot) -> None:
@@ -285,10 +308,6 @@ class Patience:
     def grows(self) -> None:
         self._pause = min(self._pause * 6, SAFETY_NET_LONGEST)
         self.until = workflow.now() + self._pause
-
-
-def _left(until: datetime) -> timedelta:
-    return max(until - workflow.now(), timedelta())
 
 
 _COMPLETION: TypeAdapter[FulfillmentCompleted | None] = TypeAdapter(contract.CompletionSignal)

@@ -128,6 +128,11 @@ async def grant(
     return await journal.retrying(rehearsal if rehearse else work)
 
 
+async def receive(connection: Connection, command: Command) -> None:
+    """A wish of the service's own has its receipt too, RECEIVED until the other side answers."""
+    await _claim(connection, command)
+
+
 async def refuse(connection: Connection, command: Command, code: Code, detail: str) -> Receipt:
     """The wish has a rejected receipt without any decision; a known command keeps the one it has."""
     known = await _claim(connection, command)

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -21,15 +22,15 @@ _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 class Sandbox:
-    """The simulated providers over one state folder."""
+    """The simulated providers over one state folder, whose day is what `now` says."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         state.mkdir(parents=True, exist_ok=True)
         self.stopping = asyncio.Event()
         """Set when the process ends; calls that wait by script give up."""
         self._ledgers = {
-            "payments": Ledger(state / "payments.sqlite3", subject_field="orderRef"),
-            "carrier": Ledger(state / "carrier.sqlite3", subject_field="parcelRef"),
+            "payments": Ledger(state / "payments.sqlite3", subject_field="orderRef", now=now),
+            "carrier": Ledger(state / "carrier.sqlite3", subject_field="parcelRef", now=now),
         }
         doors = {name: Door(ledger, self.stopping) for name, ledger in self._ledgers.items()}
         self.app = Starlette(

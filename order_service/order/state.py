@@ -1,48 +1,13 @@
 """The order as its facts have made it, and what comes next."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, assert_never
+from typing import Literal
 
-from contracts.envelope import FINAL, ReceiptStatus
 from contracts.order import PaymentStatus, Stage, stream
 from contracts.values import Code, Hold, LineItem, Outcome, WarehouseMode
-from order_service.events import (
-    AddressChanged,
-    AttentionRaised,
-    AttentionResolved,
-    CancelRequested,
-    CaptureRefused,
-    CaptureRequested,
-    ContactChanged,
-    FulfillmentAnswered,
-    FulfillmentCompleted,
-    FulfillmentHoldPlaced,
-    FulfillmentHoldsReleased,
-    FulfillmentInstructed,
-    FulfillmentRequested,
-    FulfillmentStarted,
-    FulfillmentUnderWay,
-    HoldPlaced,
-    HoldReleased,
-    InstructionsChanged,
-    OrderCancelled,
-    OrderConfirmed,
-    OrderEvent,
-    OrderFailed,
-    OrderPlaced,
-    OrderShipped,
-    PaymentAuthorizationRequested,
-    PaymentAuthorized,
-    PaymentCaptured,
-    PaymentDeclined,
-    PaymentVoided,
-    StockHeld,
-    StockRefused,
-    StockReleased,
-    VoidRequested,
-)
+from order_service.events import CancelRequested, FulfillmentInstructed
 
 Stock = Literal["none", "held", "confirmed", "released", "shipped"]
 
@@ -67,6 +32,8 @@ class Call:
 
     n: int
     provider_key: str
+    reference: str | None = None
+    """The authorization it is about; None where it asks for one."""
     answered: bool = False
 
 
@@ -101,9 +68,13 @@ class Order:
     address_version: int = 1
     instructions_version: int = 0
     authorization: Call | None = None
-    reference: str | None = None
-    """The provider's name of the authorization."""
+    """The last one that was asked for."""
+    authorizations: tuple[str, ...] = ()
+    """The provider's names of those that stand, neither captured nor voided, oldest first."""
     authorized_until: datetime | None = None
+    renew_at: datetime | None = None
+    unpaid: int | None = None
+    """The number of the renewal that was declined first; its hold stands until another one is not."""
     capture: Call | None = None
     void: Call | None = None
     holds: tuple[Hold, ...] = ()
@@ -139,8 +110,33 @@ class Order:
     @property
     def is_authorizing(self) -> bool:
         """The provider was asked for the first authorization, and its answer is not known."""
-        asked = self.authorization is not None and not self.authorization.answered
-        return asked and self.payment is PaymentStatus.NONE
+        return self.payment is PaymentStatus.NONE and self.open_authorization is not None
+
+    @property
+    def open_authorization(self) -> Call | None:
+        """The one that was asked for and whose answer is not known."""
+        return self.authorization if self.authorization and not self.authorization.answered else None
+
+    @property
+    def reference(self) -> str | None:
+        """The newest authorization: the one to capture."""
+        return self.authorizations[-1] if self.authorizations else None
+
+    @property
+    def outdated(self) -> str | None:
+        """An authorization that was replaced and is to be voided."""
+        return self.authorizations[0] if len(self.authorizations) > 1 else None
+
+    @property
+    def is_renewing(self) -> bool:
+        """One authorization is being replaced by another; both calls of that may be out."""
+        is_asked = self.open_authorization is not None or self.outdated is not None
+        return is_asked and self.payment is PaymentStatus.AUTHORIZED
+
+    @property
+    def is_waiting_for_parcel(self) -> bool:
+        """Authorized, and neither is the parcel's end known nor is anything taken back."""
+        return self.payment is PaymentStatus.AUTHORIZED and not self.completion and not self.is_undone
 
     @property
     def is_undone(self) -> bool:
@@ -160,6 +156,8 @@ class Order:
         due = [cancel.answer_by for cancel in self.unanswered if self.attention is None]
         if not self.is_undone:
             due += [hold.until for hold in self.holds]
+        if self.is_waiting_for_parcel and not self.is_renewing:
+            due.append(self.renew_at)
         return min((moment for moment in due if moment), default=None)
 
     @property
@@ -220,154 +218,3 @@ _STEPS_DONE = {
     Stage.FAILED: 7,
     Stage.DELIVERED: 7,
 }
-
-
-def evolve(order: Order | None, fact: OrderEvent) -> Order:
-    """The order after one more fact."""
-    if isinstance(fact, OrderPlaced):
-        return _placed(fact)
-    if order is None:
-        raise ValueError("an order begins with OrderPlaced")
-    after = _learnt(order, fact)
-    waiting = (*order.waiting, *_wished(after, fact))
-    return replace(after, waiting=tuple(each for each in waiting if verdict(after, each) == "ACCEPTED"))
-
-
-def _learnt(order: Order, fact: OrderEvent) -> Order:
-    match fact:
-        case OrderPlaced():
-            raise ValueError("an order is placed once")
-        case StockHeld():
-            return replace(order, stage=Stage.INVENTORY_RESERVED, stock="held")
-        case StockRefused():
-            return replace(order, failure=Code.OUT_OF_STOCK)
-        case PaymentAuthorizationRequested():
-            call = Call(fact.n, fact.provider_key)
-            return replace(order, stage=Stage.PAYMENT_PROCESSING, authorization=call)
-        case PaymentAuthorized():
-            return replace(
-                order,
-                stage=Stage.PAYMENT_CONFIRMED,
-                payment=PaymentStatus.AUTHORIZED,
-                authorization=_answered(order.authorization),
-                reference=fact.reference,
-                authorized_until=fact.expires_at,
-            )
-        case PaymentDeclined():
-            return replace(order, failure=Code.PAYMENT_DECLINED, authorization=_answered(order.authorization))
-        case HoldPlaced():
-            return replace(order, holds=(*order.holds, fact.hold))
-        case HoldReleased():
-            return replace(order, holds=tuple(h for h in order.holds if h.handle != fact.handle))
-        case OrderConfirmed():
-            return replace(order, stage=Stage.CONFIRMED, stock="confirmed")
-        case FulfillmentRequested():
-            return replace(order, fulfillment_n=fact.n)
-        case FulfillmentStarted():
-            return replace(order, stage=Stage.FULFILLMENT_STARTED, fulfillment_started=True)
-        case FulfillmentUnderWay():
-            return replace(order, stage=Stage.FULFILLMENT_IN_PROGRESS)
-        case FulfillmentHoldPlaced():
-            return replace(order, held=(*order.held, fact.hold))
-        case FulfillmentHoldsReleased():
-            return replace(order, held=tuple(h for h in order.held if h.handle not in fact.handles))
-        case FulfillmentInstructed():
-            return replace(order, lane=(*order.lane, fact))
-        case FulfillmentAnswered():
-            return _heard(order, fact)
-        case FulfillmentCompleted():
-            return replace(order, completion=fact.outcome, lane=(), accepted=(), unanswered=())
-        case OrderShipped():
-            return replace(order, stage=Stage.SHIPPED, stock="shipped", cancels=())
-        case CancelRequested():
-            unanswered = (*order.unanswered, fact) if fact.answer_by else order.unanswered
-            return replace(order, cancels=(*order.cancels, fact.command_id), unanswered=unanswered)
-        case CaptureRequested():
-            return replace(order, capture=Call(fact.n, fact.provider_key))
-        case PaymentCaptured():
-            return replace(order, payment=PaymentStatus.CAPTURED, capture=_answered(order.capture))
-        case CaptureRefused():
-            return replace(order, capture=_answered(order.capture))
-        case VoidRequested():
-            return replace(order, void=Call(fact.n, fact.provider_key))
-        case PaymentVoided():
-            return replace(order, payment=PaymentStatus.VOIDED, void=_answered(order.void))
-        case StockReleased():
-            return replace(order, stock="released")
-        case OrderCancelled():
-            return replace(order, stage=Stage.CANCELLED)
-        case OrderFailed():
-            return replace(order, stage=Stage.FAILED)
-        case ContactChanged():
-            return replace(order, contact_version=fact.version)
-        case AddressChanged():
-            return replace(order, address_version=fact.version, country=fact.country)
-        case InstructionsChanged():
-            return replace(order, instructions_version=fact.version)
-        case AttentionRaised():
-            # A void that was refused is asked for again under another name; this one has its answer.
-            void = _answered(order.void) if fact.code is Code.VOID_FAILED else order.void
-            return replace(order, attention=fact.code, void=void)
-        case AttentionResolved():
-            return replace(order, attention=None)
-        case _:
-            assert_never(fact)
-
-
-def _placed(fact: OrderPlaced) -> Order:
-    return Order(
-        order_id=fact.order_id,
-        customer_id=fact.customer_id,
-        lines=fact.lines,
-        currency=fact.currency,
-        total_minor=fact.total_minor,
-        country=fact.country,
-        service_level=fact.service_level,
-        mode=fact.mode,
-        pace_seconds=fact.pace_seconds,
-        instructions_version=1 if fact.has_instructions else 0,
-    )
-
-
-def _heard(order: Order, fact: FulfillmentAnswered) -> Order:
-    """The wish left the lane: refused, in effect, or accepted and still to take effect."""
-    command_id = fact.command_id
-    asked = [each for each in (*order.lane, *order.accepted) if each.command_id == command_id]
-    waits = fact.status not in FINAL and command_id not in order.cancels
-    return replace(
-        order,
-        lane=tuple(each for each in order.lane if each.command_id != command_id),
-        accepted=(
-            *(each for each in order.accepted if each.command_id != command_id),
-            *(asked[:1] if waits else ()),
-        ),
-        cancels=tuple(each for each in order.cancels if each != command_id or fact.status != "REJECTED"),
-        unanswered=tuple(each for each in order.unanswered if each.command_id != command_id),
-    )
-
-
-def _wished(after: Order, fact: OrderEvent) -> list[Waiting]:
-    """The wish that a fact grants and that may still have to take effect."""
-    match fact:
-        case HoldPlaced(command_id=str() as command_id):
-            return [Waiting(command_id, handle=fact.hold.handle)]
-        case HoldReleased(command_id=str() as command_id):
-            return [Waiting(command_id, step=after.step)]
-        case _:
-            return []
-
-
-def verdict(order: Order, wish: Waiting) -> ReceiptStatus:
-    """What has become of a hold or its end: ACCEPTED until it takes effect or something overtakes it."""
-    if order.is_undone:
-        return "SUPERSEDED"
-    if wish.handle is None:
-        goes_on = order.is_authorizing or order.step is not wish.step
-        return "EFFECTIVE" if goes_on or order.holds else "ACCEPTED"
-    if wish.handle not in {hold.handle for hold in order.holds}:
-        return "SUPERSEDED"
-    return "ACCEPTED" if order.is_authorizing else "EFFECTIVE"
-
-
-def _answered(call: Call | None) -> Call | None:
-    return replace(call, answered=True) if call else None

@@ -4,14 +4,11 @@ from datetime import datetime
 
 from contracts.envelope import FINAL, CommandOutcome
 from contracts.order import FulfillmentCompleted as Completion
-from contracts.order import PaymentStatus
 from contracts.values import Code
 from order_service.events import (
     AddressChanged,
     AttentionRaised,
     AttentionResolved,
-    CaptureRefused,
-    CaptureRequested,
     FulfillmentAnswered,
     FulfillmentCompleted,
     FulfillmentRequested,
@@ -23,17 +20,12 @@ from order_service.events import (
     OrderEvent,
     OrderFailed,
     OrderShipped,
-    PaymentAuthorizationRequested,
-    PaymentAuthorized,
-    PaymentCaptured,
-    PaymentDeclined,
-    PaymentVoided,
     StockHeld,
     StockRefused,
     StockReleased,
-    VoidRequested,
 )
-from order_service.order.state import Call, Order, Step
+from order_service.order.payment import ask_authorization
+from order_service.order.state import Order, Step
 
 
 def hold_stock(order: Order, *, short_of: str | None) -> list[OrderEvent]:
@@ -41,29 +33,6 @@ def hold_stock(order: Order, *, short_of: str | None) -> list[OrderEvent]:
     if order.step is not Step.HOLD_STOCK or order.is_stopped:
         return []
     return [StockHeld()] if short_of is None else [StockRefused(sku=short_of)]
-
-
-def request_authorization(order: Order) -> list[OrderEvent]:
-    """The authorization has a name before the provider hears of it."""
-    if order.step is not Step.AUTHORIZE or order.authorization or order.is_stopped:
-        return []
-    return [
-        PaymentAuthorizationRequested(
-            n=1, provider_key=f"{order.stream}:authorize:1", amount_minor=order.total_minor
-        )
-    ]
-
-
-def authorized(order: Order, *, reference: str, expires_at: datetime) -> list[OrderEvent]:
-    if (call := _open(order.authorization)) is None:
-        return []
-    return [PaymentAuthorized(n=call.n, reference=reference, expires_at=expires_at)]
-
-
-def declined(order: Order, *, reason: str) -> list[OrderEvent]:
-    if (call := _open(order.authorization)) is None:
-        return []
-    return [PaymentDeclined(n=call.n, reason=reason)]
 
 
 def confirm(order: Order) -> list[OrderEvent]:
@@ -84,7 +53,7 @@ def fulfillment_started(order: Order) -> list[OrderEvent]:
 
 
 def elapse(order: Order, now: datetime) -> list[OrderEvent]:
-    """What time has changed by now: holds that are over are lifted, a missing answer is for a person."""
+    """What time has changed by now: a hold is over, an answer missing, an authorization to be renewed."""
     if order.alarm is None or order.alarm > now:
         return []
     facts: list[OrderEvent] = []
@@ -93,6 +62,8 @@ def elapse(order: Order, now: datetime) -> list[OrderEvent]:
         facts += [HoldReleased(handle=handle) for handle in over]
     if order.attention is None and any(_is_due(cancel.answer_by, now) for cancel in order.unanswered):
         facts.append(AttentionRaised(code=Code.CANCEL_UNANSWERED))
+    if order.is_waiting_for_parcel and not order.is_renewing and _is_due(order.renew_at, now):
+        facts.append(ask_authorization(order))
     return facts
 
 
@@ -154,53 +125,11 @@ def complete(order: Order, news: Completion) -> list[OrderEvent]:
     return [*fulfillment_started(order), completed, *shipped, *_all_answered(order)]
 
 
-def request_capture(order: Order) -> list[OrderEvent]:
-    """The capture has a name before the provider hears of it; a refused one gets a new name."""
-    if order.step is not Step.CAPTURE or order.reference is None or _open(order.capture):
-        return []
-    n = order.capture.n + 1 if order.capture else 1
-    return [CaptureRequested(n=n, provider_key=f"{order.stream}:capture:{n}", reference=order.reference)]
-
-
-def captured(order: Order) -> list[OrderEvent]:
-    """The money is ours, and nobody has to look at this order any more."""
-    if (call := _open(order.capture)) is None:
-        return []
-    facts: list[OrderEvent] = [PaymentCaptured(n=call.n)]
-    return [*facts, AttentionResolved(code=order.attention)] if order.attention else facts
-
-
-def capture_refused(order: Order, *, reason: str) -> list[OrderEvent]:
-    """The parcel has left and the money is refused: a person has to know."""
-    if (call := _open(order.capture)) is None:
-        return []
-    facts: list[OrderEvent] = [CaptureRefused(n=call.n, reason=reason)]
-    return facts if order.attention else [*facts, AttentionRaised(code=Code.CAPTURE_FAILED)]
-
-
-def request_void(order: Order) -> list[OrderEvent]:
-    """The void has a name before the provider hears of it; a refused one gets a new name."""
-    if order.step is not Step.UNDO or order.payment is not PaymentStatus.AUTHORIZED or _open(order.void):
-        return []
-    if order.reference is None:
-        return []
-    n = order.void.n + 1 if order.void else 1
-    return [VoidRequested(n=n, provider_key=f"{order.stream}:void:{n}", reference=order.reference)]
-
-
-def void_refused(order: Order) -> list[OrderEvent]:
-    """The provider will not void: a person has to know, and it is asked again."""
-    return [AttentionRaised(code=Code.VOID_FAILED)] if _open(order.void) else []
-
-
 def undone(order: Order) -> list[OrderEvent]:
     """Money and stock are settled, and only now the order says that it ended, and why."""
-    void = _open(order.void)
-    if order.step is not Step.UNDO or (order.payment is PaymentStatus.AUTHORIZED and void is None):
+    if order.step is not Step.UNDO or order.authorizations or order.open_authorization:
         return []
     facts: list[OrderEvent] = []
-    if void:
-        facts.append(PaymentVoided(n=void.n))
     if order.stock in ("held", "confirmed"):
         facts.append(StockReleased())
     if order.attention:
@@ -216,7 +145,3 @@ def _end(order: Order) -> OrderEvent:
     if order.completion == "CANCELLED" and not order.cancels:
         return OrderCancelled(code=Code.FULFILLMENT_CANCELLED)
     return OrderCancelled(code=Code.CANCELLED_ON_REQUEST)
-
-
-def _open(call: Call | None) -> Call | None:
-    return call if call and not call.answered else None

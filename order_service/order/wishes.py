@@ -26,7 +26,8 @@ from order_service.events import (
     InstructionsChanged,
     OrderEvent,
 )
-from order_service.order.state import Order, Step, verdict
+from order_service.order.evolution import verdict
+from order_service.order.state import Order, Step
 
 REQUESTED = "FulfillmentRequested"
 HAND_OVER = "HandOverStarted"

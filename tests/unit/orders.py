@@ -8,13 +8,16 @@ from contracts.envelope import CommandOutcome, ReceiptStatus
 from contracts.order import FulfillmentCompleted as Completion
 from contracts.values import Address, Code, Hold, HoldReason, LineItem, Outcome
 from order_service.events import OrderEvent, OrderPlaced
-from order_service.order import Order, evolve, steps, wishes
+from order_service.order import Order, evolve, payment, steps, wishes
 
 ORDER_ID = "ORD-1703123456789-ABC123DEF"
 STREAM = f"order-{ORDER_ID}"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SOON = NOW + timedelta(hours=1)
-EXPIRES_AT = datetime(2026, 1, 8, tzinfo=UTC)
+EXPIRES_AT = NOW + timedelta(days=7)
+RENEW_AT = NOW + timedelta(days=6)
+LATER = NOW + timedelta(days=13)
+"""When an authorization ends that replaces the first one."""
 ADDRESS = Address(street="456 New Street", city="New City", state="NC", zip_code="54321", country="USA")
 
 PLACED = OrderPlaced(
@@ -42,11 +45,11 @@ def in_stock() -> Order:
 
 def authorizing() -> Order:
     """The provider was asked and has not answered."""
-    return after(in_stock(), steps.request_authorization(in_stock()))
+    return after(in_stock(), payment.request_authorization(in_stock()))
 
 
 def authorized() -> Order:
-    facts = steps.authorized(authorizing(), reference="auth_1", expires_at=EXPIRES_AT)
+    facts = payment.authorized(authorizing(), reference="auth_1", expires_at=EXPIRES_AT, now=NOW)
     return after(authorizing(), facts)
 
 
@@ -66,17 +69,49 @@ def completed(outcome: Outcome, order: Order | None = None) -> Order:
 
 def capturing() -> Order:
     shipped = completed("SHIPPED")
-    return after(shipped, steps.request_capture(shipped))
+    return after(shipped, payment.request_capture(shipped))
 
 
 def paid() -> Order:
-    return after(capturing(), steps.captured(capturing()))
+    return after(capturing(), payment.captured(capturing()))
+
+
+def given_back(order: Order) -> Order:
+    """No authorization stands any more."""
+    while facts := payment.request_void(order):
+        order = after(order, facts)
+        order = after(order, payment.voided(order))
+    return order
 
 
 def undone(order: Order) -> Order:
     """Everything taken back, up to the end."""
-    order = after(order, steps.request_void(order))
+    order = given_back(order)
     return after(order, steps.undone(order))
+
+
+def renewing(order: Order | None = None) -> Order:
+    """Time to renew has come: another authorization is asked for, and the provider has not answered."""
+    order = order or under_way()
+    assert order.renew_at is not None
+    return after(order, steps.elapse(order, order.renew_at))
+
+
+def renewed(order: Order | None = None) -> Order:
+    """The next authorization stands, and the one before is still to be voided."""
+    order = renewing(order)
+    assert order.renew_at is not None
+    assert order.open_authorization is not None
+    reference = f"auth_{order.open_authorization.n}"
+    facts = payment.authorized(order, reference=reference, expires_at=LATER, now=order.renew_at)
+    return after(order, facts)
+
+
+def unpaid(order: Order | None = None) -> Order:
+    """The next authorization was declined, so the parcel is held."""
+    order = renewing(order)
+    assert order.renew_at is not None
+    return after(order, payment.declined(order, reason="card_declined", now=order.renew_at))
 
 
 def short_of_stock() -> Order:
@@ -84,7 +119,7 @@ def short_of_stock() -> Order:
 
 
 def declined() -> Order:
-    return after(authorizing(), steps.declined(authorizing(), reason="card_declined"))
+    return after(authorizing(), payment.declined(authorizing(), reason="card_declined", now=NOW))
 
 
 def cancelling(order: Order, command_id: str = "cancel-1") -> Order:
@@ -150,5 +185,15 @@ EVERY_STATE: dict[str, Callable[[], Order]] = {
     "held before payment": lambda: held(in_stock()),
     "held while authorizing": lambda: held(authorizing()),
     "held before the parcel": lambda: held(authorized()),
+    "renewing": renewing,
+    "renewed": renewed,
+    "unpaid": unpaid,
+    "renewing a held order": lambda: renewing(held(authorized())),
+    "unpaid before the parcel": lambda: unpaid(held(authorized())),
+    "shipped while renewing": lambda: completed("SHIPPED", renewing()),
+    "shipped when renewed": lambda: completed("SHIPPED", renewed()),
+    "parcel cancelled while renewing": lambda: completed("CANCELLED", renewing()),
+    "parcel cancelled when renewed": lambda: completed("CANCELLED", renewed()),
+    "cancelled while renewing": lambda: cancelling(renewing(held(authorized()))),
     "held and cancelled": lambda: cancelling(held(authorized())),
 }

@@ -39,13 +39,16 @@ from order_service.events import (
     StockHeld,
     StockRefused,
     StockReleased,
+    VoidRefused,
     VoidRequested,
 )
-from order_service.order import STEPS_TOTAL, Order, Step, evolve, steps, wishes
+from order_service.order import STEPS_TOTAL, Order, Step, evolve, payment, steps, wishes
 from order_service.order.wishes import Changes
 from tests.unit.orders import (
     EVERY_STATE,
     EXPIRES_AT,
+    LATER,
+    NOW,
     SOON,
     STREAM,
     after,
@@ -58,6 +61,7 @@ from tests.unit.orders import (
     completion,
     confirmed,
     declined,
+    given_back,
     heard,
     hold,
     in_stock,
@@ -95,6 +99,16 @@ NEXT = {
     "held while authorizing": Step.AUTHORIZE,
     "held before the parcel": Step.CONFIRM,
     "held and cancelled": Step.UNDO,
+    "renewing": Step.AWAIT_OUTCOME,
+    "renewed": Step.AWAIT_OUTCOME,
+    "unpaid": Step.AWAIT_OUTCOME,
+    "renewing a held order": Step.CONFIRM,
+    "unpaid before the parcel": Step.CONFIRM,
+    "shipped while renewing": Step.CAPTURE,
+    "shipped when renewed": Step.CAPTURE,
+    "parcel cancelled while renewing": Step.UNDO,
+    "parcel cancelled when renewed": Step.UNDO,
+    "cancelled while renewing": Step.UNDO,
 }
 STATUS = {
     "placed": "PENDING",
@@ -118,6 +132,10 @@ STATUS = {
     "held while authorizing": "PAUSED",
     "held before the parcel": "PAUSED",
     "held and cancelled": "CANCEL_REQUESTED",
+    "renewing": "FULFILLMENT_IN_PROGRESS",
+    "unpaid": "FULFILLMENT_IN_PROGRESS",
+    "unpaid before the parcel": "PAUSED",
+    "shipped while renewing": "SHIPPED",
 }
 ENDED = ("paid", "cancelled early", "cancelled late", "failed")
 PARCEL_OVER = ("shipped", "capturing", "parcel cancelled", "parcel failed", "short of stock", "declined")
@@ -212,7 +230,7 @@ def test_stock_is_held_or_refused():
 def test_an_authorization_has_its_name_before_the_provider_hears_of_it():
     """The key is built from stream, operation and number, so the call can be looked up after a crash."""
     requested = PaymentAuthorizationRequested(n=1, provider_key=f"{STREAM}:authorize:1", amount_minor=9800)
-    assert steps.request_authorization(in_stock()) == [requested]
+    assert payment.request_authorization(in_stock()) == [requested]
 
 
 def test_confirming_asks_for_the_parcel_with_the_holds_kept_for_it():
@@ -248,14 +266,14 @@ def test_the_end_of_a_parcel_is_recorded_once():
 
 def test_a_refused_capture_is_for_a_person_and_tried_again_under_a_new_name():
     """The order needs attention until the money is taken, and is told of it once."""
-    facts = steps.capture_refused(capturing(), reason="refused")
+    facts = payment.capture_refused(capturing(), reason="refused")
     assert facts == [CaptureRefused(n=1, reason="refused"), AttentionRaised(code=Code.CAPTURE_FAILED)]
     seen = after(capturing(), facts)
-    again = steps.request_capture(seen)
+    again = payment.request_capture(seen)
     assert again == [CaptureRequested(n=2, provider_key=f"{STREAM}:capture:2", reference="auth_1")]
     seen = after(seen, again)
-    assert steps.capture_refused(seen, reason="refused") == [CaptureRefused(n=2, reason="refused")]
-    assert steps.captured(seen) == [
+    assert payment.capture_refused(seen, reason="refused") == [CaptureRefused(n=2, reason="refused")]
+    assert payment.captured(seen) == [
         PaymentCaptured(n=2), AttentionResolved(code=Code.CAPTURE_FAILED),
     ]  # fmt: skip
 
@@ -263,10 +281,12 @@ def test_a_refused_capture_is_for_a_person_and_tried_again_under_a_new_name():
 def test_a_cancelled_order_gives_money_and_stock_back_before_it_says_so():
     """Void, release, and only then CANCELLED."""
     order = cancelling(authorized())
-    order = after(order, steps.request_void(order))
-    assert steps.undone(order) == [
-        PaymentVoided(n=1), StockReleased(), OrderCancelled(code=Code.CANCELLED_ON_REQUEST),
-    ]  # fmt: skip
+    order = after(order, payment.request_void(order))
+    assert steps.undone(order) == []
+    assert payment.voided(order) == [PaymentVoided(n=1)]
+    order = after(order, payment.voided(order))
+    assert order.payment is PaymentStatus.VOIDED
+    assert steps.undone(order) == [StockReleased(), OrderCancelled(code=Code.CANCELLED_ON_REQUEST)]
 
 
 def test_money_that_is_authorized_is_never_left_behind():
@@ -276,21 +296,23 @@ def test_money_that_is_authorized_is_never_left_behind():
 
 def test_only_an_order_that_is_being_undone_voids():
     """A late repeat of the step on an order that goes on would take its money away."""
-    assert steps.request_void(under_way()) == []
-    assert steps.request_void(completed("SHIPPED")) == []
+    assert payment.request_void(under_way()) == []
+    assert payment.request_void(completed("SHIPPED")) == []
 
 
 def test_a_refused_void_is_asked_for_again_under_a_new_name():
     """The provider gives the same answer to the same key for ever."""
     order = cancelling(authorized())
-    order = after(order, steps.request_void(order))
-    refused = steps.void_refused(order)
-    assert refused == [AttentionRaised(code=Code.VOID_FAILED)]
+    order = after(order, payment.request_void(order))
+    refused = payment.void_refused(order, reason="void_refused")
+    assert refused == [VoidRefused(n=1, reason="void_refused"), AttentionRaised(code=Code.VOID_FAILED)]
     order = after(order, refused)
     assert steps.undone(order) == []
-    again = steps.request_void(order)
+    again = payment.request_void(order)
     assert again == [VoidRequested(n=2, provider_key=f"{STREAM}:void:2", reference="auth_1")]
     order = after(order, again)
+    assert payment.void_refused(order, reason="no") == [VoidRefused(n=2, reason="no")]
+    order = after(order, payment.voided(order))
     assert AttentionResolved(code=Code.VOID_FAILED) in steps.undone(order)
 
 
@@ -308,23 +330,25 @@ def test_a_refused_void_is_asked_for_again_under_a_new_name():
 )
 def test_an_order_says_why_it_ended(order: Order, end: OrderEvent):
     """A cancel and a parcel that was cancelled by itself are told apart."""
-    order = after(order, steps.request_void(order))
+    order = given_back(order)
     assert steps.undone(order)[-1] == end
 
 
 STEPS: list[Callable[[Order], list[OrderEvent]]] = [
     lambda order: steps.hold_stock(order, short_of=None),
-    steps.request_authorization,
-    lambda order: steps.authorized(order, reference="auth_1", expires_at=EXPIRES_AT),
-    lambda order: steps.declined(order, reason="card_declined"),
+    payment.request_authorization,
+    lambda order: payment.authorized(order, reference="auth_1", expires_at=EXPIRES_AT, now=NOW),
+    lambda order: payment.declined(order, reason="card_declined", now=NOW),
     steps.confirm,
     steps.fulfillment_started,
     lambda order: steps.complete(order, completion("SHIPPED")),
-    steps.request_capture,
-    steps.captured,
-    lambda order: steps.capture_refused(order, reason="no"),
-    steps.request_void,
-    steps.void_refused,
+    payment.request_capture,
+    payment.captured,
+    lambda order: payment.capture_refused(order, reason="no"),
+    payment.request_void,
+    payment.voided,
+    lambda order: payment.void_refused(order, reason="no"),
+    lambda order: steps.elapse(order, LATER),
     steps.undone,
 ]
 
@@ -379,7 +403,7 @@ def test_a_cancel_takes_effect_when_money_and_stock_are_settled():
     order = after(order, facts)
     assert moves(order, steps.complete(order, completion("CANCELLED"))) == []
     order = completed("CANCELLED", order)
-    order = after(order, steps.request_void(order))
+    order = given_back(order)
     assert moves(order, steps.undone(order)) == [Advance("c-1", "EFFECTIVE")]
 
 
@@ -390,7 +414,7 @@ def test_two_who_cancel_both_hear_how_it_ends(state: Callable[[], Order]):
     assert wishes.status_of(order, "c-2") in ("ACCEPTED", "RECEIVED")
     if order.is_requested:
         order = completed("CANCELLED", order)
-    order = after(order, steps.request_void(order))
+    order = given_back(order)
     assert moves(order, steps.undone(order)) == [Advance("c-1", "EFFECTIVE"), Advance("c-2", "EFFECTIVE")]
 
 
@@ -515,10 +539,10 @@ def test_wishes_that_a_parcel_never_heard_of_are_closed_by_its_end():
 def test_a_cancel_is_overtaken_by_a_failure():
     """Its receipt says what happened instead."""
     order = cancelling(authorizing(), "c-1")
-    order = after(order, steps.declined(order, reason="card_declined"))
+    order = after(order, payment.declined(order, reason="card_declined", now=NOW))
     assert moves(order, steps.undone(order)) == [Advance("c-1", "SUPERSEDED", Code.PAYMENT_DECLINED)]
     order = completed("FAILED", cancelling(under_way(), "c-1"))
-    order = after(order, steps.request_void(order))
+    order = given_back(order)
     assert moves(order, steps.undone(order)) == [Advance("c-1", "SUPERSEDED", Code.FULFILLMENT_FAILED)]
 
 

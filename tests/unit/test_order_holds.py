@@ -19,10 +19,11 @@ from order_service.events import (
     HoldReleased,
     OrderEvent,
 )
-from order_service.order import Order, Step, steps, wishes
+from order_service.order import Order, Step, payment, steps, wishes
 from tests.unit.orders import (
     EXPIRES_AT,
     NOW,
+    RENEW_AT,
     SOON,
     after,
     answer,
@@ -72,7 +73,7 @@ def test_a_hold_stops_the_order_before_its_next_step(state: Callable[[], Order])
     assert order.is_stopped
     assert order.step is state().step
     assert steps.hold_stock(order, short_of=None) == []
-    assert steps.request_authorization(order) == []
+    assert payment.request_authorization(order) == []
     assert steps.confirm(order) == []
     assert wishes.status_of(order, "h-1") == "EFFECTIVE"
 
@@ -90,7 +91,7 @@ def test_the_last_hold_that_is_lifted_lets_the_very_step_begin(state: Callable[[
     assert order.step is state().step
     assert wishes.status_of(order, "l-2") == "ACCEPTED"
     begins: list[list[OrderEvent]] = [
-        steps.hold_stock(order, short_of=None), steps.request_authorization(order), steps.confirm(order),
+        steps.hold_stock(order, short_of=None), payment.request_authorization(order), steps.confirm(order),
     ]  # fmt: skip
     [facts] = [each for each in begins if each]
     assert moves(order, facts) == [Advance("l-2", "EFFECTIVE")]
@@ -101,7 +102,7 @@ def test_a_call_in_flight_ends_before_a_hold_takes_effect():
     order = after(authorizing(), place(authorizing()))
     assert not order.is_stopped
     assert wishes.status_of(order, "h-1") == "ACCEPTED"
-    facts = steps.authorized(order, reference="auth_1", expires_at=EXPIRES_AT)
+    facts = payment.authorized(order, reference="auth_1", expires_at=EXPIRES_AT, now=NOW)
     assert moves(order, facts) == [Advance("h-1", "EFFECTIVE")]
     order = after(order, facts)
     assert order.payment is PaymentStatus.AUTHORIZED
@@ -119,7 +120,7 @@ def test_a_hold_that_is_lifted_before_it_took_effect_is_overtaken():
 def test_a_declined_payment_overtakes_a_hold():
     """There is nothing left to stop."""
     order = after(authorizing(), place(authorizing()))
-    facts = steps.declined(order, reason="card_declined")
+    facts = payment.declined(order, reason="card_declined", now=NOW)
     assert moves(order, facts) == [Advance("h-1", "SUPERSEDED")]
     assert after(order, facts).status != "PAUSED"
 
@@ -129,7 +130,7 @@ def test_a_hold_never_stands_against_a_cancel():
     order = cancelling(held(authorized()))
     assert order.step is Step.UNDO
     assert not order.is_stopped
-    assert steps.request_void(order)
+    assert payment.request_void(order)
 
 
 @pytest.mark.parametrize("wish", [place, release, pause])
@@ -212,7 +213,7 @@ def test_a_hold_ends_by_itself_when_its_time_is_over(state: Callable[[], Order])
     assert facts == [HoldReleased(handle="q-1")]
     order = after(order, facts)
     assert order.alarm == SOON + timedelta(hours=1)
-    assert steps.elapse(order, EXPIRES_AT) == [HoldReleased(handle="q-2")]
+    assert steps.elapse(order, SOON + timedelta(hours=1)) == [HoldReleased(handle="q-2")]
 
 
 def test_an_order_without_a_deadline_has_no_alarm():
@@ -235,7 +236,7 @@ def test_a_cancel_that_nobody_answers_needs_attention():
     assert facts == [AttentionRaised(code=Code.CANCEL_UNANSWERED)]
     order = after(order, facts)
     assert order.attention is Code.CANCEL_UNANSWERED
-    assert order.alarm is None
+    assert order.alarm == RENEW_AT
     order = heard(order, answer("c-1", "REJECTED", Code.CANCEL_REJECTED))
     assert order.attention is Code.CANCEL_UNANSWERED
     facts = steps.answered(order, answer("c-2", "REJECTED", Code.CANCEL_REJECTED))
@@ -247,8 +248,8 @@ def test_a_cancel_that_nobody_answers_needs_attention():
 def test_an_answer_in_time_leaves_nothing_to_wait_for(status: str):
     """Accepted or refused, it was answered."""
     order = heard(cancelling(under_way(), "c-1"), answer("c-1", status))  # type: ignore[arg-type]
-    assert order.alarm is None
-    assert steps.elapse(order, EXPIRES_AT) == []
+    assert order.alarm == RENEW_AT
+    assert steps.elapse(order, SOON) == []
 
 
 def test_a_cancel_over_which_a_person_decides_is_not_answered_yet():

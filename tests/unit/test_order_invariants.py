@@ -27,9 +27,9 @@ from order_service.events import (
     StockReleased,
     VoidRequested,
 )
-from order_service.order import Order, Step, evolve, steps, wishes
+from order_service.order import Order, Step, evolve, payment, steps, wishes
 from order_service.order.wishes import Changes
-from tests.unit.orders import EXPIRES_AT, PLACED, SOON, answer, completion, hold
+from tests.unit.orders import PLACED, SOON, answer, completion, hold
 
 Decision = Callable[[Order], list[OrderEvent]]
 
@@ -43,23 +43,37 @@ _status = st.sampled_from(_STATUSES)
 _outcome = st.sampled_from(_OUTCOMES)
 
 
+def _pays(order: Order) -> list[OrderEvent]:
+    """The provider authorizes what is asked for, each time under another name."""
+    n = order.authorization.n if order.authorization else 0
+    now = order.renew_at or SOON
+    return payment.authorized(order, reference=f"auth_{n}", expires_at=now + timedelta(days=7), now=now)
+
+
+def _does_not_pay(order: Order) -> list[OrderEvent]:
+    return payment.declined(order, reason="card_declined", now=order.renew_at or SOON)
+
+
 def _steps() -> st.SearchStrategy[Decision]:
     fixed: list[Decision] = [
         lambda order: steps.hold_stock(order, short_of=None),
-        steps.request_authorization,
-        lambda order: steps.authorized(order, reference="auth_1", expires_at=EXPIRES_AT),
+        payment.request_authorization,
+        _pays,
         steps.confirm,
         steps.fulfillment_started,
-        steps.request_capture,
-        steps.captured,
-        lambda order: steps.capture_refused(order, reason="no"),
-        steps.request_void,
-        steps.void_refused,
+        payment.request_capture,
+        payment.captured,
+        lambda order: payment.capture_refused(order, reason="no"),
+        payment.request_void,
+        payment.voided,
+        lambda order: payment.void_refused(order, reason="no"),
         steps.undone,
+        lambda order: steps.elapse(order, order.alarm or SOON),
     ]
     rare: list[Decision] = [
         lambda order: steps.hold_stock(order, short_of="TEAPOT"),
-        lambda order: steps.declined(order, reason="card_declined"),
+        _does_not_pay,
+        lambda order: payment.capture_refused(order, reason="expired"),
     ]
     return st.sampled_from(fixed * 2 + rare)
 
@@ -108,7 +122,7 @@ def _going_on(drawn: tuple[Outcome, bool, bool]) -> Decision:
     outcome, in_stock, pays = drawn
 
     def decide(order: Order) -> list[OrderEvent]:
-        for step in _worker(order.step, outcome, in_stock, pays):
+        for step in _worker(order, outcome, in_stock, pays):
             if facts := step(order):
                 return facts
         return []
@@ -186,12 +200,41 @@ def lived(each: list[Decision]) -> Life:
 @_THOROUGH
 @given(decisions)
 def test_money_is_captured_or_voided_and_never_both(each: list[Decision]):
-    """At most one capture and at most one void; a capture only for a parcel that shipped."""
+    """At most one capture, of a parcel that shipped; what is captured is never voided, nothing is twice."""
     life = lived(each)
-    assert life.count(PaymentCaptured) + life.count(PaymentVoided) <= 1
-    assert not (life.count(CaptureRequested) and life.count(VoidRequested))
-    assert not (life.count(OrderShipped) and life.count(VoidRequested))
+    assert life.count(PaymentCaptured) <= 1
     assert life.count(CaptureRequested) == 0 or life.count(OrderShipped) == 1
+    asked: dict[int, str] = {}
+    gone: list[str] = []
+    for fact in life.facts:
+        match fact:
+            case VoidRequested():
+                asked[fact.n] = fact.reference
+            case PaymentVoided():
+                gone.append(asked[fact.n])
+            case _:
+                pass
+    assert len(gone) == len(set(gone))
+    if life.count(PaymentCaptured):
+        assert [fact.reference for fact in life.facts if isinstance(fact, CaptureRequested)][-1] not in gone
+
+
+@_THOROUGH
+@given(decisions)
+def test_money_is_reserved_as_long_as_a_parcel_may_ship(each: list[Decision]):
+    """From the first authorization to the parcel's end one stands; only what was replaced is voided."""
+    life = Life()
+    for decide in each:
+        before = len(life.facts)
+        newest = life.order.reference
+        life.meets(decide)
+        order = life.order
+        if order.is_waiting_for_parcel:
+            assert order.reference is not None
+            new = life.facts[before:]
+            assert not any(isinstance(fact, VoidRequested) and fact.reference == newest for fact in new)
+        if order.step is Step.END and order.payment is not PaymentStatus.CAPTURED:
+            assert order.authorizations == ()
 
 
 @_THOROUGH
@@ -233,8 +276,7 @@ def test_an_end_means_that_money_and_stock_are_settled(each: list[Decision]):
 @_THOROUGH
 @given(decisions)
 def test_nothing_begins_while_a_hold_stands(each: list[Decision]):
-    """Neither the stock, nor the payment, nor the parcel; whoever decides."""
-    begins = (StockHeld, PaymentAuthorizationRequested, OrderConfirmed)
+    """Neither the stock, nor the payment, nor the parcel; what was begun is kept up."""
     holds: set[str] = set()
     for fact in lived(each).facts:
         match fact:
@@ -243,7 +285,9 @@ def test_nothing_begins_while_a_hold_stands(each: list[Decision]):
             case HoldReleased():
                 holds.remove(fact.handle)
             case _:
-                assert not (holds and isinstance(fact, begins))
+                is_renewal = isinstance(fact, PaymentAuthorizationRequested) and fact.n > 1
+                begins = isinstance(fact, StockHeld | PaymentAuthorizationRequested | OrderConfirmed)
+                assert not (holds and begins and not is_renewal)
 
 
 @_THOROUGH
@@ -302,24 +346,23 @@ def test_following_the_next_step_always_leads_to_the_end(
 
 def _brings_to_the_end(life: Life, outcome: Outcome, in_stock: bool, pays: bool) -> None:
     """A worker does what is next, and somebody lifts the holds that stand against it."""
-    for _ in range(20):
+    for _ in range(30):
         if life.order.is_stopped:
             life.meets(_wish(("let-go", "release")))
-        for decide in _worker(life.order.step, outcome, in_stock, pays):
+        for decide in _worker(life.order, outcome, in_stock, pays):
             life.meets(decide)
 
 
-def _worker(step: Step, outcome: Outcome, in_stock: bool, pays: bool) -> Iterator[Decision]:
-    """What the workflow does at a step, the outside world answering."""
-    match step:
+def _worker(order: Order, outcome: Outcome, in_stock: bool, pays: bool) -> Iterator[Decision]:
+    """What the workflow does at a step, the outside world answering; a renewal goes on beside it."""
+    answer = _pays if pays or order.step is Step.CAPTURE else _does_not_pay
+    if order.is_renewing:
+        yield from (answer, payment.request_void, payment.voided)
+    match order.step:
         case Step.HOLD_STOCK:
             yield lambda order: steps.hold_stock(order, short_of=None if in_stock else "TEAPOT")
         case Step.AUTHORIZE:
-            yield steps.request_authorization
-            if pays:
-                yield lambda order: steps.authorized(order, reference="auth_1", expires_at=EXPIRES_AT)
-            else:
-                yield lambda order: steps.declined(order, reason="card_declined")
+            yield from (payment.request_authorization, answer)
         case Step.CONFIRM:
             yield steps.confirm
         case Step.START_FULFILLMENT:
@@ -327,11 +370,9 @@ def _worker(step: Step, outcome: Outcome, in_stock: bool, pays: bool) -> Iterato
         case Step.AWAIT_OUTCOME:
             yield lambda order: steps.complete(order, completion(outcome))
         case Step.CAPTURE:
-            yield steps.request_capture
-            yield steps.captured
+            yield from (payment.request_capture, answer, payment.request_capture, payment.captured)
         case Step.UNDO:
-            yield steps.request_void
-            yield steps.undone
+            yield from (payment.request_void, payment.voided, steps.undone)
         case Step.END:
             return
 

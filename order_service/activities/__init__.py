@@ -3,7 +3,7 @@
 The rules are in the aggregate, the retries are Temporal's, the transaction is the journal's.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,22 +13,24 @@ from contracts import fulfillment
 from contracts import order as contract
 from contracts.chassis import pii
 from contracts.chassis.errors import Invalid, NotFound, Refused, TooMany, Unavailable
-from contracts.chassis.event_store import Cause, Change
 from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, refuse
 from contracts.envelope import CommandOutcome, Wish, WishName, WishPayload
 from contracts.fulfillment import FulfillmentProgressView, FulfillmentStatusView, StartFulfillment
-from contracts.order import FulfillmentCompleted, PaymentStatus, RequestAddress, Stage, UpdateOrder
-from contracts.values import Address, Code, Line, Message, Outcome
+from contracts.order import FulfillmentCompleted, RequestAddress, UpdateOrder
+from contracts.values import Address, Code, Line
 from order_service import inventory
+from order_service.activities.money import Money
+from order_service.activities.snapshot import Snapshot, snapshot
+from order_service.activities.stream import OrderStream
 from order_service.events import FulfillmentInstructed, OrderEvent
 from order_service.fulfillment_bridge import FulfillmentBridge
 from order_service.intake import Intake, OrderJournal
 from order_service.order import Order, Step, steps
-from order_service.payments import Authorized, Declined, Payments
-from order_service.publishing import percent
+from order_service.payments import Payments
 
-Decide = Callable[[Order], Sequence[OrderEvent]]
+__all__ = ["ORDER_WISHES", "OrderActivities", "Snapshot"]
+
 ORDER_WISHES: tuple[WishName, ...] = (
     "cancelOrder",
     "updateOrder",
@@ -39,34 +41,15 @@ ORDER_WISHES: tuple[WishName, ...] = (
 )
 
 
-class Snapshot(Message):
-    """What the workflow needs to know of its stream; small, for every step writes one into the history."""
-
-    version: int = 0
-    stage: Stage = Stage.PENDING
-    status: str = Stage.PENDING.value
-    payment: PaymentStatus = PaymentStatus.NONE
-    step: Step = Step.HOLD_STOCK
-    outcome: Outcome | None = None
-    n: int = 0
-    percent: int = 0
-    steps_done: int = 0
-    is_stopped: bool = False
-    """The step would have to begin, and a hold stands against it."""
-    alarm: datetime | None = None
-    """When time alone changes the order; see `elapse`."""
-    lane: tuple[str, ...] = ()
-
-
 class OrderActivities:
     """The steps of an order. Each one that the stream already records adds nothing and says what is."""
 
     def __init__(
         self, journal: OrderJournal, intake: Intake, payments: Payments, bridge: FulfillmentBridge
     ) -> None:
-        self._journal = journal
+        self._stream = OrderStream(journal)
         self._intake = intake
-        self._payments = payments
+        self._money = Money(self._stream, payments)
         self._bridge = bridge
 
     def all(self) -> list[Callable[..., Any]]:
@@ -76,6 +59,7 @@ class OrderActivities:
             self.elapse,
             self.hold_stock,
             self.authorize,
+            self.renew,
             self.confirm,
             self.start_fulfillment_workflow,
             self.signal_fulfillment_workflow,
@@ -90,12 +74,12 @@ class OrderActivities:
 
     @activity.defn
     async def load(self, order_id: str) -> Snapshot:
-        return snapshot(await self._read(order_id))
+        return snapshot(await self._stream.read(order_id))
 
     @activity.defn
     async def elapse(self, order_id: str, now: datetime) -> Snapshot:
         """What time alone has changed by now is recorded."""
-        return snapshot(await self._decide(order_id, "elapse", lambda order: steps.elapse(order, now)))
+        return snapshot(await self._stream.decide(order_id, "elapse", lambda order: steps.elapse(order, now)))
 
     @activity.defn
     async def hold_stock(self, order_id: str) -> Snapshot:
@@ -107,31 +91,17 @@ class OrderActivities:
             short_of = await inventory.hold(connection, order_id, order.lines)
             return steps.hold_stock(order, short_of=short_of)
 
-        return snapshot(await self._change(order_id, "hold-stock", decide))
+        return snapshot(await self._stream.change(order_id, "hold-stock", decide))
 
     @activity.defn
-    async def authorize(self, order_id: str) -> Snapshot:
+    async def authorize(self, order_id: str, now: datetime) -> Snapshot:
         """The total is authorized or declined, and the stream says which; the provider is asked once."""
-        change = await self._decide(order_id, "authorize", steps.request_authorization)
-        order = change.state
-        if order.step is not Step.AUTHORIZE or order.authorization is None:
-            return snapshot(change)
-        answer = await self._payments.authorize(
-            order.authorization.provider_key,
-            amount_minor=order.total_minor,
-            currency=order.currency,
-            token=await self._payment_token(order),
-            order_id=order_id,
-        )
+        return snapshot(await self._money.authorize(order_id, now))
 
-        def record(order: Order) -> Sequence[OrderEvent]:
-            match answer:
-                case Authorized(reference, expires_at):
-                    return steps.authorized(order, reference=reference, expires_at=expires_at)
-                case Declined(reason):
-                    return steps.declined(order, reason=reason)
-
-        return snapshot(await self._decide(order_id, "authorize", record))
+    @activity.defn
+    async def renew(self, order_id: str, now: datetime) -> Snapshot:
+        """The authorization that would lapse is replaced by another one, and voided."""
+        return snapshot(await self._money.renew(order_id, now))
 
     @activity.defn
     async def confirm(self, order_id: str) -> Snapshot:
@@ -143,14 +113,14 @@ class OrderActivities:
                 await inventory.confirm(connection, order_id)
             return facts
 
-        return snapshot(await self._change(order_id, "confirm", decide))
+        return snapshot(await self._stream.change(order_id, "confirm", decide))
 
     @activity.defn(name="startFulfillmentWorkflow")
     async def start_fulfillment_workflow(self, order_id: str) -> Snapshot:
         """The fulfillment runs, and the stream says so; one that had ended already has its end recorded."""
-        order = (await self._read(order_id)).state
+        order = (await self._stream.read(order_id)).state
         ended = await self._bridge.start(await self._start_request(order))
-        change = await self._decide(order_id, "start-fulfillment", steps.fulfillment_started)
+        change = await self._stream.decide(order_id, "start-fulfillment", steps.fulfillment_started)
         if ended is None:
             return snapshot(change)
         return await self._completed(
@@ -160,7 +130,7 @@ class OrderActivities:
     @activity.defn(name="signalFulfillmentWorkflow")
     async def signal_fulfillment_workflow(self, order_id: str, command_id: str) -> Snapshot:
         """The fulfillment's workflow has the wish; when it is gone, it is asked for again."""
-        change = await self._read(order_id)
+        change = await self._stream.read(order_id)
         order = change.state
         asked = next((wish for wish in order.lane if wish.command_id == command_id), None)
         if asked is None:
@@ -179,14 +149,16 @@ class OrderActivities:
     @activity.defn(name="queryFulfillmentStatus")
     async def query_fulfillment_status(self, order_id: str) -> Snapshot:
         """The safety net: an end that nobody told us of is recorded, a lost fulfillment restarted."""
-        order = (await self._read(order_id)).state
+        change = await self._stream.read(order_id)
+        order = change.state
         target = fulfillment.fulfillment_id(order_id, order.fulfillment_n)
         try:
             view: FulfillmentStatusView = await self._bridge.status(target)
+            runs = view.outcome is None and await self._bridge.runs(target)
         except NotFound:
             return await self.start_fulfillment_workflow(order_id)
         if view.outcome is None:
-            return await self.start_fulfillment_workflow(order_id)
+            return snapshot(change) if runs else await self.start_fulfillment_workflow(order_id)
         news = FulfillmentCompleted(
             n=order.fulfillment_n, outcome=view.outcome, version=view.version, code=view.code
         )
@@ -211,33 +183,17 @@ class OrderActivities:
                 await pii.put(connection, order.stream, "address", news.address_version, content)
             return steps.answered(order, news)
 
-        return snapshot(await self._change(order_id, f"answer/{news.command_id}", decide))
+        return snapshot(await self._stream.change(order_id, f"answer/{news.command_id}", decide))
 
     @activity.defn
-    async def capture(self, order_id: str) -> Snapshot:
+    async def capture(self, order_id: str, now: datetime) -> Snapshot:
         """The authorized money is ours, or a person is told that it is not."""
-        change = await self._decide(order_id, "capture", steps.request_capture)
-        order = change.state
-        if order.step is not Step.CAPTURE or order.capture is None or order.reference is None:
-            return snapshot(change)
-        refused = await self._payments.capture(
-            order.capture.provider_key, order.reference, amount_minor=order.total_minor
-        )
-
-        def record(order: Order) -> Sequence[OrderEvent]:
-            return steps.capture_refused(order, reason=refused.reason) if refused else steps.captured(order)
-
-        return snapshot(await self._decide(order_id, "capture", record))
+        return snapshot(await self._money.capture(order_id, now))
 
     @activity.defn
-    async def undo(self, order_id: str) -> Snapshot:
+    async def undo(self, order_id: str, now: datetime) -> Snapshot:
         """What was authorized is voided, what was held is available again, and then the order ends."""
-        change = await self._decide(order_id, "undo", steps.request_void)
-        order = change.state
-        if order.void and not order.void.answered and order.reference:
-            refused = await self._payments.void(order.void.provider_key, order.reference)
-            if refused:
-                return snapshot(await self._decide(order_id, "undo", steps.void_refused))
+        await self._money.renew(order_id, now)
 
         async def decide(connection: Connection, order: Order) -> Sequence[OrderEvent]:
             facts = steps.undone(order)
@@ -245,7 +201,7 @@ class OrderActivities:
                 await inventory.release(connection, order_id)
             return facts
 
-        return snapshot(await self._change(order_id, "undo", decide))
+        return snapshot(await self._stream.change(order_id, "undo", decide))
 
     @activity.defn
     async def submit(self, order_id: str, name: str, wish: Wish, command_id: str) -> Snapshot:
@@ -262,7 +218,7 @@ class OrderActivities:
             )
         except (Invalid, TooMany) as error:
             command = Command(command_id, name, contract.stream(order_id), actor, "")
-            async with self._journal.database.transaction() as connection:
+            async with self._stream.database.transaction() as connection:
                 await refuse(connection, command, error.code, error.detail)
         return await self.load(order_id)
 
@@ -273,10 +229,10 @@ class OrderActivities:
                 await inventory.ship(connection, order_id)
             return facts
 
-        return snapshot(await self._change(order_id, "outcome", decide))
+        return snapshot(await self._stream.change(order_id, "outcome", decide))
 
     async def _start_request(self, order: Order) -> StartFulfillment:
-        async with self._journal.database.connection() as connection:
+        async with self._stream.database.connection() as connection:
             address = await pii.get(connection, order.stream, "address", order.address_version)
             instructions = await pii.get(connection, order.stream, "instructions", order.instructions_version)
         if address is None:
@@ -299,7 +255,7 @@ class OrderActivities:
 
     async def _wish(self, asked: FulfillmentInstructed) -> Wish:
         """The wish as the fulfillment will see it; an address is read here and encrypted on its way."""
-        async with self._journal.database.connection() as connection:
+        async with self._stream.database.connection() as connection:
             address = await pii.get(connection, asked.command_id, "address", 1)
         return Wish(
             command_id=asked.command_id,
@@ -310,55 +266,6 @@ class OrderActivities:
                 handle=asked.handle,
             ),
         )
-
-    async def _payment_token(self, order: Order) -> str:
-        async with self._journal.database.connection() as connection:
-            payment = await pii.get(connection, order.stream, "payment", 1)
-        return payment["token"] if payment else "tok_erased"
-
-    async def _read(self, order_id: str) -> Change[Order, OrderEvent]:
-        change = await self._journal.read(contract.stream(order_id))
-        if change is None:
-            raise NotFound(f"no order {order_id}")
-        return change
-
-    async def _decide(self, order_id: str, step_key: str, decide: Decide) -> Change[Order, OrderEvent]:
-        async def decided(_: Connection, order: Order) -> Sequence[OrderEvent]:
-            return decide(order)
-
-        return await self._change(order_id, step_key, decided)
-
-    async def _change(
-        self,
-        order_id: str,
-        step_key: str,
-        decide: Callable[[Connection, Order], Awaitable[Sequence[OrderEvent]]],
-    ) -> Change[Order, OrderEvent]:
-        async def decided(connection: Connection, order: Order | None) -> Sequence[OrderEvent]:
-            if order is None:
-                raise NotFound(f"no order {order_id}")
-            return await decide(connection, order)
-
-        cause = Cause("order-workflow", f"{contract.workflow_id(order_id)}/{step_key}")
-        return await self._journal.change(contract.stream(order_id), cause, decided)
-
-
-def snapshot(change: Change[Order, OrderEvent]) -> Snapshot:
-    order = change.state
-    return Snapshot(
-        version=change.version,
-        stage=order.stage,
-        status=order.status,
-        payment=order.payment,
-        step=order.step,
-        outcome=order.outcome,
-        n=order.fulfillment_n,
-        percent=percent(order),
-        steps_done=order.steps_done,
-        is_stopped=order.is_stopped,
-        alarm=order.alarm,
-        lane=tuple(wish.command_id for wish in order.lane),
-    )
 
 
 def _known(name: str) -> WishName:

@@ -1,0 +1,50 @@
+"""What the workflow sees of its order."""
+
+from datetime import datetime
+
+from contracts.chassis.event_store import Change
+from contracts.order import PaymentStatus, Stage
+from contracts.values import Message, Outcome
+from order_service.events import OrderEvent
+from order_service.order import Order, Step
+from order_service.publishing import percent
+
+
+class Snapshot(Message):
+    """What the workflow needs to know of its stream; small, for every step writes one into the history."""
+
+    version: int = 0
+    stage: Stage = Stage.PENDING
+    status: str = Stage.PENDING.value
+    payment: PaymentStatus = PaymentStatus.NONE
+    step: Step = Step.HOLD_STOCK
+    outcome: Outcome | None = None
+    n: int = 0
+    percent: int = 0
+    steps_done: int = 0
+    is_stopped: bool = False
+    """The step would have to begin, and a hold stands against it."""
+    renews: bool = False
+    """The authorization is to be replaced, beside whatever the step is."""
+    alarm: datetime | None = None
+    """When time alone changes the order; see `elapse`."""
+    lane: tuple[str, ...] = ()
+
+
+def snapshot(change: Change[Order, OrderEvent]) -> Snapshot:
+    order = change.state
+    return Snapshot(
+        version=change.version,
+        stage=order.stage,
+        status=order.status,
+        payment=order.payment,
+        step=order.step,
+        outcome=order.outcome,
+        n=order.fulfillment_n,
+        percent=percent(order),
+        steps_done=order.steps_done,
+        is_stopped=order.is_stopped,
+        renews=order.is_renewing and order.is_waiting_for_parcel,
+        alarm=order.alarm,
+        lane=tuple(wish.command_id for wish in order.lane),
+    )
