@@ -23,22 +23,18 @@ async def follow(connection: Connection, change: Change[Order, OrderEvent]) -> N
     await outbox.add(connection, list(records(change)))
     before = change.before
     for recorded in change.recorded:
-        if (
-            isinstance(recorded.fact, FulfillmentInstructed)
-            and recorded.command_id != recorded.fact.command_id
-        ):
-            await _receive(connection, recorded, recorded.fact)
+        await _receive(connection, recorded)
         after = evolve(before, recorded.fact)
         await receipts.advance(connection, advances(before, after, [recorded.fact]), recorded.version)
         before = after
 
 
-async def _receive(
-    connection: Connection, recorded: Recorded[OrderEvent], asked: FulfillmentInstructed
-) -> None:
-    """What the order wishes by itself is answered like any other wish."""
-    command = receipts.Command(asked.command_id, asked.instruction, recorded.stream, recorded.actor, "")
-    await receipts.receive(connection, command)
+async def _receive(connection: Connection, recorded: Recorded[OrderEvent]) -> None:
+    """What the order wishes by itself has a receipt like any other wish."""
+    fact = recorded.fact
+    if isinstance(fact, FulfillmentInstructed) and fact.command_id != recorded.command_id:
+        command = receipts.Command(fact.command_id, fact.instruction, recorded.stream, recorded.actor, "")
+        await receipts.receive(connection, command)
 
 
 async def project(connection: Connection, order: Order, version: int, at: datetime) -> None:

@@ -17,7 +17,7 @@ from contracts.envelope import CommandOutcome
 from contracts.order import FulfillmentCompleted
 from contracts.values import Code, command_id
 from order_service.activities import OrderActivities
-from order_service.order import Order, steps
+from order_service.order import Order, payment, steps
 from order_service.payments import Authorized
 from tests.integration.doors import Doors, open_doors
 from tests.integration.hostile import ADDRESS, ORDER
@@ -49,7 +49,7 @@ async def under_way(doors: Doors) -> str:
     order_id = await doors.order(ORDER)
     working = activities(doors)
     await working.hold_stock(order_id)
-    await working.authorize(order_id)
+    await working.authorize(order_id, datetime.now(UTC))
     await working.confirm(order_id)
 
     async def started(_: Connection, order: Order | None) -> Any:
@@ -146,16 +146,12 @@ async def test_a_receipt_tells_its_whole_way_across_both_services(doors: Doors):
     await working.record_outcome(order_id, FulfillmentCompleted(n=1, outcome="CANCELLED", version=9))
     journal = orders.journal_of(doors.databases["orders"])
 
-    async def voided(_: Connection, order: Order | None) -> Any:
-        assert order is not None
-        return steps.request_void(order)
+    for decision in (payment.request_void, payment.voided, steps.undone):
 
-    async def undone(_: Connection, order: Order | None) -> Any:
-        assert order is not None
-        return steps.undone(order)
+        async def decide(_: Connection, order: Order | None, decision: Any = decision) -> Any:
+            return decision(order)
 
-    await journal.change(contract.stream(order_id), Cause("test"), voided)
-    await journal.change(contract.stream(order_id), Cause("test"), undone)
+        await journal.change(contract.stream(order_id), Cause("test"), decide)
     settled = await until_final
     assert [step["status"] for step in settled["walk"]] == ["RECEIVED", "ACCEPTED", "EFFECTIVE"]
     times = [step["at"] for step in settled["walk"]]
