@@ -5,9 +5,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from contracts import fulfillment as contract
 from contracts.chassis import operations, problems
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.postgres import Database
+from contracts.chassis.roles.inspection import inspector
 from contracts.chassis.telemetry import rest_telemetry
 from contracts.chassis.watch import Watch
 from fulfillment_service.bootstrap import VERSION, Settings, intake_of, journal_of
@@ -35,6 +37,7 @@ async def open_role(settings: Settings, health: Health) -> AsyncGenerator[Role]:
     async with Database(settings.postgres, "fulfillment-api") as database:
         app = application(settings.api)
         watch = Watch(database)
-        app.state.door = Door(database, intake_of(journal_of(database), settings), watch)
+        inspect = inspector("fulfillments", contract.TASK_QUEUE)
+        app.state.door = Door(database, intake_of(journal_of(database), settings), watch, inspect)
         app.router.routes.extend(health.routes())
         yield Role(watch.loops(), door=app, host=settings.api.host, port=settings.api.port)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, FutureDatetime
 from contracts import fulfillment as contract
 from contracts import order
 from contracts.chassis.errors import Invalid, NotFound
+from contracts.chassis.explanation import Inspect
 from contracts.chassis.postgres import Database, Row
 from contracts.chassis.requests import Caller, caller
 from contracts.chassis.watch import Watch
@@ -22,10 +23,11 @@ from fulfillment_service.intake import Intake, Look
 class Door:
     """What the routes need; kept on the application by `bootstrap`."""
 
-    def __init__(self, database: Database, intake: Intake, watch: Watch) -> None:
+    def __init__(self, database: Database, intake: Intake, watch: Watch, inspect: Inspect) -> None:
         self.database = database
         self.intake = intake
         self.watch = watch
+        self.inspect = inspect
 
     def about_command(self, receipt: Row, facts: Sequence[Row]) -> dict[str, Any]:
         """Where its parcel is, if it is about one."""

@@ -1,12 +1,14 @@
-"""What a parcel has been through, in both services' words."""
+"""What a parcel has been through, in both services' words, and why it does not move."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
 from contracts import fulfillment as contract
-from contracts.chassis import timeline
+from contracts.chassis import explanation, timeline
 from contracts.chassis.timeline import Teller
+from fulfillment_service.explain import explain
 from fulfillment_service.rest.door import ThroughDoor, named, row_of
 
 router = APIRouter()
@@ -20,3 +22,21 @@ async def fulfillment_timeline(
     row = await row_of(door, fulfillment_id)
     teller = Teller("fulfillment", "order", contract.stream(row["fulfillment_id"]), row["order_id"])
     return {**named(row), **await timeline.read(door.database, teller, page)}
+
+
+@router.get("/fulfillments/{fulfillment_id}/explain")
+async def explain_fulfillment(door: ThroughDoor, fulfillment_id: str) -> dict[str, Any]:
+    """What it waits for, since when, what happens next, and who can change it with which call."""
+    row = await row_of(door, fulfillment_id)
+    names = named(row)
+    evidence, inspection = await asyncio.gather(
+        explanation.gather(
+            door.database,
+            stream=contract.stream(row["fulfillment_id"]),
+            order_id=row["order_id"],
+            workflow_id=names["workflowId"],
+        ),
+        door.inspect(names["workflowId"]),
+    )
+    told = explain(row, evidence, inspection)
+    return {**names, "status": row["status"], **told.model_dump(exclude_none=True)}

@@ -9,6 +9,7 @@ from fastapi import Request as HttpRequest
 from contracts import fulfillment
 from contracts import order as contract
 from contracts.chassis.errors import Invalid, NotFound
+from contracts.chassis.explanation import Inspect
 from contracts.chassis.postgres import Database, Row
 from contracts.chassis.requests import Caller, caller
 from contracts.chassis.watch import Watch
@@ -21,10 +22,11 @@ ByCaller = Annotated[Caller, Depends(caller)]
 class Door:
     """What the routes need; kept on the application by `bootstrap`."""
 
-    def __init__(self, database: Database, intake: Intake, watch: Watch) -> None:
+    def __init__(self, database: Database, intake: Intake, watch: Watch, inspect: Inspect) -> None:
         self.database = database
         self.intake = intake
         self.watch = watch
+        self.inspect = inspect
 
     def about_command(self, receipt: Row, facts: Sequence[Row]) -> dict[str, Any]:
         """Where its order is, and what the fulfillment said to it."""

@@ -3,9 +3,9 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from opentelemetry import trace
 from temporalio.client import Client, GrpcCompression, KeepAliveConfig
@@ -16,6 +16,7 @@ from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfig, ClientConfigProfile
 from temporalio.plugin import SimplePlugin
+from temporalio.service import TLSConfig
 from temporalio.worker import (
     Interceptor,
     PollerBehaviorSimpleMaximum,
@@ -52,16 +53,10 @@ async def connect(profile: Profile, settings: TemporalSettings, *, lazy: bool = 
 
 
 async def _connect_once(profile: Profile, settings: TemporalSettings, *, lazy: bool) -> Client:
-    found = ClientConfig.load().profiles.get(profile, ClientConfigProfile())
-    options = found.to_client_connect_config()
-    namespace = options.get("namespace", profile)
+    options = _options(profile)
     return await Client.connect(
-        options.get("target_host", os.environ.get("TEMPORAL_ADDRESS", "127.0.0.1:7233")),
-        namespace=namespace,
-        api_key=options.get("api_key"),
-        tls=options.get("tls"),
-        rpc_metadata=options.get("rpc_metadata", {}),
-        plugins=[plugin(key_ring(profile, settings), namespace, settings)],
+        **options,
+        plugins=[plugin(key_ring(profile, settings), options["namespace"], settings)],
         identity=_identity(),
         # Noticed within 15 seconds instead of 45 when a server's machine is gone.
         keep_alive_config=KeepAliveConfig(interval_millis=10_000, timeout_millis=5_000),
@@ -69,6 +64,32 @@ async def _connect_once(profile: Profile, settings: TemporalSettings, *, lazy: b
         grpc_compression=GrpcCompression.NONE,
         lazy=lazy,
     )
+
+
+async def onlooker(profile: Profile) -> Client:
+    """A client that can ask about the namespace's workflows and, without keys, read nothing in them."""
+    return await Client.connect(**_options(profile), identity=_identity(), lazy=True)
+
+
+class _Options(TypedDict):
+    target_host: str
+    namespace: str
+    api_key: str | None
+    tls: bool | TLSConfig | None
+    rpc_metadata: Mapping[str, str | bytes]
+
+
+def _options(profile: Profile) -> _Options:
+    """Where the namespace is, as Temporal's own configuration says."""
+    found = ClientConfig.load().profiles.get(profile, ClientConfigProfile())
+    options = found.to_client_connect_config()
+    return {
+        "target_host": options.get("target_host", os.environ.get("TEMPORAL_ADDRESS", "127.0.0.1:7233")),
+        "namespace": options.get("namespace", profile),
+        "api_key": options.get("api_key"),
+        "tls": options.get("tls"),
+        "rpc_metadata": options.get("rpc_metadata", {}),
+    }
 
 
 def _identity() -> str:
