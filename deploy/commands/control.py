@@ -2,10 +2,11 @@
 
 import typer
 
-from deploy.commands.options import EXIT_CODES, Cursor, examples, shared
+from deploy.commands.options import Cursor, examples, shared
 from deploy.commands.rest import Json
-from deploy.commands.shown import more, timeline_lines
+from deploy.commands.shown import more
 from deploy.commands.subjects import Thing
+from deploy.commands.telling import actions_lines, explain_lines, timeline_lines
 from deploy.commands.wishes import Because, Handle, Lifted, Note, Reason, Sending, Until, given
 
 
@@ -67,13 +68,31 @@ def _add_holds(app: typer.Typer, kind: type[Thing]) -> None:
 
 
 def _add_questions(app: typer.Typer, kind: type[Thing]) -> None:
+    tandem, thing = f"tandem {kind.group}", kind.thing
+
     @app.command(
-        epilog=EXIT_CODES,
-        help=f"Tell what happened to {kind.thing}, in both services, with the time each hop took.",
+        epilog=examples(f"{tandem} actions ORD-…"),
+        help=f"Show what may be done with {thing} now, until when and at what cost, or why not.",
+    )
+    @shared(about=kind)
+    def actions(about: Thing) -> None:
+        about.show(about.read("/actions"), actions_lines)
+
+    @app.command(
+        epilog=examples(f"{tandem} explain ORD-…"),
+        help=f"Say what {thing} waits for, what happens next, and who can change it with which line.",
+    )
+    @shared(about=kind)
+    def explain(about: Thing) -> None:
+        about.show(about.read("/explain"), explain_lines)
+
+    @app.command(
+        epilog=examples(f"{tandem} timeline ORD-…"),
+        help=f"Tell what happened to {thing}, in both services, with the time each hop took.",
     )
     @shared(about=kind)
     def timeline(about: Thing, *, cursor: Cursor = None) -> None:
         def lines(told: Json) -> list[str]:
-            return [*timeline_lines(told), *more(told, f"tandem {kind.group} timeline {about.name}")]
+            return [*timeline_lines(told), *more(told, f"{tandem} timeline {about.name}")]
 
         about.show(about.door.ask("GET", f"{about.path}/timeline", query={"cursor": cursor}), lines)

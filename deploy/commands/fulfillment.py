@@ -63,13 +63,7 @@ def watch(parcel: Parcel, *, timeout: Watching = None) -> None:
 
 @app.command(epilog=examples("tandem fulfillment cancel ORD-… --reason damaged --wait"))
 @shared()
-def cancel(
-    parcel: Parcel,
-    wish: Sending,
-    *,
-    reason: Annotated[str, typer.Option(help="Why, for the audit trail.")],
-    note: Note = None,
-) -> None:
+def cancel(parcel: Parcel, wish: Sending, *, reason: Because = None, note: Note = None) -> None:
     """Cancel a parcel: its label is voided, its items go back to the shelf, and its order is told."""
     wish.send(parcel, "POST", "/cancel", given(reason=reason, note=note))
 

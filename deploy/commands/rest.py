@@ -26,6 +26,9 @@ _NEXT = {
     "KEY_REUSED": "send the new request under a new --key",
     "INVALID_REQUEST": "change the request; `--help` shows examples",
     "ALREADY_ENDED": "`tandem order get` shows how it ended",
+    "STANDING_HOLD": "`tandem standing-hold list` shows it, `tandem standing-hold lift` lifts it for all",
+    "HOLD_NOT_FOUND": "`tandem order get` and `tandem fulfillment get` show the holds",
+    "HANDLE_TAKEN": "take another --handle, or lift the hold that has it",
     "UNKNOWN_SKU": "the order service lists its articles at /stock",
 }
 
@@ -145,6 +148,8 @@ def refused(problem: Json, as_json: bool) -> NoReturn:
         if problem.get("currentStatus"):
             step = f" at {problem['currentStep']}" if problem.get("currentStep") else ""
             complain(f"Now:     {problem['currentStatus']}{step}")
+        if problem.get("allowedActions"):
+            complain(f"Allowed: {', '.join(problem['allowedActions'])}")
         complain(f"Next:    {_next_step(problem)}")
     raise typer.Exit(REFUSED)
 
@@ -152,11 +157,10 @@ def refused(problem: Json, as_json: bool) -> NoReturn:
 def _next_step(problem: Json) -> str:
     if problem.get("retryAfterSeconds"):
         return f"try again in {problem['retryAfterSeconds']} s"
-    if problem.get("allowedActions"):
-        return f"possible now: {', '.join(problem['allowedActions'])}"
     if problem.get("retryable"):
         return "try again in a moment"
-    return _NEXT.get(problem["code"], "`tandem order get` and `tandem fulfillment get` show what is possible")
+    anything_else = "`tandem order actions` and `tandem fulfillment actions` show what is possible"
+    return _NEXT.get(problem["code"], anything_else)
 
 
 def unreachable(name: str, where: str, as_json: bool) -> NoReturn:

@@ -136,27 +136,3 @@ def _plain(data: Mapping[str, Any]) -> str:
         else f"{name}={value}"
         for name, value in told.items()
     )
-
-
-_SERVICES = {"order": "blue", "fulfillment": "magenta"}
-
-
-def timeline_lines(told: Mapping[str, Any]) -> list[str]:
-    """A line for each fact: when, how long after the one before, whose, what, by whom, and why."""
-    entries: Sequence[Mapping[str, Any]] = told["timeline"]
-    columns = ("at", "after", "service", "type", "actor", "heard", "about")
-    head, *lines = table(columns, [_timed(entry) for entry in entries], none="Nothing happened yet.")
-    colours = [_SERVICES.get(entry["service"]) for entry in entries]
-    return [head, *map(typer.style, lines, colours)]
-
-
-def _timed(entry: Mapping[str, Any]) -> dict[str, Any]:
-    since, heard = entry.get("sincePreviousMs"), entry.get("heardAfterMs")
-    about = [str(entry[name]) for name in ("stepKey", "handle", "reason", "note") if name in entry]
-    return {
-        **entry,
-        "at": clock(entry["at"]),
-        "after": "" if since is None else span(since / 1000),
-        "heard": "" if heard is None else span(heard / 1000),
-        "about": " ".join(about),
-    }

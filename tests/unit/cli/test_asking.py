@@ -157,7 +157,8 @@ def test_a_refusal_is_told_with_its_next_step(doors: Doors):
     assert result.stderr.splitlines() == [
         "Refused: the carrier has the parcel (HAND_OVER_IN_PROGRESS)",
         "Now:     SHIPPED at capture",
-        "Next:    possible now: update",
+        "Allowed: update",
+        "Next:    `tandem order actions` and `tandem fulfillment actions` show what is possible",
     ]
     assert doors.body == {"reason": "late"}
     assert one_object(tandem("order", "cancel", ORDER_ID, "--reason", "late", "--json"))["code"] == (

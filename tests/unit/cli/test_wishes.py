@@ -159,7 +159,8 @@ def test_a_refusal_that_comes_later_is_told_like_one_at_once(doors: Doors):
         "Refused: the carrier has it (HAND_OVER_IN_PROGRESS)",
         "Cut-off: HandOverStarted",
         "Now:     FULFILLMENT_IN_PROGRESS at await-outcome",
-        "Next:    possible now: hold",
+        "Allowed: hold",
+        "Next:    `tandem order actions` and `tandem fulfillment actions` show what is possible",
     ]
     told = one_object(tandem(*words, "--json"))
     assert (told["status"], told["code"], told["allowedActions"]) == (

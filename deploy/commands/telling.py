@@ -1,0 +1,81 @@
+"""What may be done, why something waits, and what happened: as lines for a person."""
+
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import typer
+
+from deploy.commands.lines import line_of
+from deploy.commands.shown import clock, span, table
+
+_SERVICES = {"order": "blue", "fulfillment": "magenta"}
+
+
+def actions_lines(seen: Mapping[str, Any]) -> list[str]:
+    """Where it stands, then a line for each action: allowed or why not, until when, its cost, how."""
+    step = f" at {seen['currentStep']}" if seen.get("currentStep") else ""
+    rows = [_action(each) for each in seen["actions"]]
+    return [f"{seen['status']}{step}", *table(("action", "now", "until", "cost", "how"), rows, none="")]
+
+
+def _action(action: Mapping[str, Any]) -> dict[str, str]:
+    row = {"action": action["name"], "until": "", "cost": "", "how": action.get("detail", "")}
+    if not action["allowed"]:
+        return {**row, "now": f"no: {action['code']}" if "code" in action else "no need"}
+    until = [f"before {action['untilStep']}"] if "untilStep" in action else []
+    until += [clock(action["until"])] if "until" in action else []
+    how = line_of(action["call"]) if "call" in action else ""
+    return {
+        **row,
+        "now": "yes",
+        "until": ", ".join(until),
+        "cost": _cost(action.get("cost") or {}),
+        "how": how,
+    }
+
+
+def _cost(cost: Mapping[str, Any]) -> str:
+    parts = [
+        f"label of {cost['voidMinor'] / 100:.2f} {cost.get('currency', '')}" if cost.get("voidMinor") else "",
+        "new label" if cost.get("relabel") else "",
+        f"restock {cost['restockItems']}" if cost.get("restockItems") else "",
+        f"{cost['payment']} the payment" if cost.get("payment") else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def explain_lines(told: Mapping[str, Any]) -> list[str]:
+    """The paragraph, then who can change it, each with the very line to copy."""
+    width = min(100, shutil.get_terminal_size((100, 24)).columns)
+    offers: Sequence[Mapping[str, Any]] = told.get("unblock") or ()
+    return [*textwrap.wrap(told["summary"], width), *(line for offer in offers for line in _offer(offer))]
+
+
+def _offer(offer: Mapping[str, Any]) -> Iterator[str]:
+    yield ""
+    yield f"{offer['who'][:1].upper()}{offer['who'][1:]}: {offer['how']}"
+    if offer.get("call"):
+        yield f"  {line_of(offer['call'])}"
+
+
+def timeline_lines(told: Mapping[str, Any]) -> list[str]:
+    """A line for each fact: when, how long after the one before, whose, what, by whom, and why."""
+    entries: Sequence[Mapping[str, Any]] = told["timeline"]
+    columns = ("at", "after", "service", "type", "actor", "heard", "about")
+    head, *lines = table(columns, [_timed(entry) for entry in entries], none="Nothing happened yet.")
+    colours = [_SERVICES.get(entry["service"]) for entry in entries]
+    return [head, *map(typer.style, lines, colours)]
+
+
+def _timed(entry: Mapping[str, Any]) -> dict[str, Any]:
+    since, heard = entry.get("sincePreviousMs"), entry.get("heardAfterMs")
+    about = [str(entry[name]) for name in ("stepKey", "handle", "reason", "note") if name in entry]
+    return {
+        **entry,
+        "at": clock(entry["at"]),
+        "after": "" if since is None else span(since / 1000),
+        "heard": "" if heard is None else span(heard / 1000),
+        "about": " ".join(about),
+    }

@@ -1,0 +1,115 @@
+"""What is possible, why something waits, and the lines to copy from it."""
+
+import shlex
+from typing import Any
+
+import pytest
+
+from deploy.commands.lines import line_of
+from tests.unit.cli.doors import ORDER_ID, Doors, one_object, tandem
+
+PARCEL = f"{ORDER_ID}-1"
+_OF_PARCEL = f"/fulfillments/{PARCEL}"
+
+
+def a_call(method: str, path: str, **body: str) -> dict[str, Any]:
+    return {"method": method, "path": path, "body": body or None}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        a_call("GET", f"/orders/{ORDER_ID}/explain"),
+        a_call("POST", f"/orders/{ORDER_ID}/holds", reason="OTHER", handle="h"),
+        a_call("DELETE", f"/orders/{ORDER_ID}/holds?handle=h"),
+        a_call("POST", f"/orders/{ORDER_ID}/fulfillment/pause"),
+        a_call("DELETE", f"/orders/{ORDER_ID}"),
+        a_call("DELETE", f"{_OF_PARCEL}/holds?handle=h%20of%20mine"),
+        a_call("DELETE", f"{_OF_PARCEL}/holds"),
+        a_call("POST", f"{_OF_PARCEL}/cancel", reason="it's broken; rm -rf /"),
+        a_call("POST", f"{_OF_PARCEL}/resume", note="counted"),
+        a_call("POST", f"{_OF_PARCEL}/steps/pick:1/complete"),
+        a_call("POST", f"{_OF_PARCEL}/steps/hand-over/fail"),
+        a_call("POST", f"{_OF_PARCEL}/exceptions/resolve"),
+        a_call("POST", f"{_OF_PARCEL}/cancellation-requests/a1b2/7/accept"),
+        a_call("POST", f"{_OF_PARCEL}/cancellation-requests/a1b2/reject"),
+        a_call("DELETE", "/standing-holds/teapots"),
+    ],
+)
+def test_the_line_to_copy_sends_the_very_request(doors: Doors, call: dict[str, Any]):
+    """Method, path and body, whatever the shell would make of the words in between."""
+    program, *words = shlex.split(line_of(call))
+    assert program == "tandem"
+    tandem(*words)
+    asked = doors.asked[-1]
+    sent = f"{asked.url.path}?{asked.url.query.decode()}" if asked.url.query else asked.url.path
+    assert (asked.method, sent.replace("+", "%20")) == (call["method"], call["path"])
+    if call["body"]:
+        assert doors.body == call["body"]
+
+
+def test_what_must_be_filled_in_comes_from_a_file(doors: Doors):
+    """An address or a change of an order is nothing that a service could guess."""
+    assert line_of(a_call("PATCH", f"{_OF_PARCEL}/shipping-address", street="")) == (
+        f"tandem fulfillment address {PARCEL} --file address.json"
+    )
+    assert line_of(a_call("PATCH", f"/orders/{ORDER_ID}")) == (
+        f"tandem order update {ORDER_ID} --file changes.json"
+    )
+
+
+def test_a_call_without_a_command_is_a_line_for_curl():
+    """A newer service may offer what this command line does not know."""
+    line = line_of(a_call("POST", "/circuit-breakers/carrier/close", note="it's back"))
+    assert shlex.split(line)[:4] == ["curl", "-X", "POST", "/circuit-breakers/carrier/close"]
+    assert shlex.split(line)[-1] == '{"note": "it\'s back"}'
+
+
+def test_actions_say_until_when_and_at_what_cost_or_why_not(doors: Doors):
+    """One line each; what is allowed ends with the line to copy."""
+    cancel = a_call("POST", f"{_OF_PARCEL}/cancel")
+    seen = {
+        "status": "READY_TO_SHIP",
+        "currentStep": "hand-over",
+        "actions": [
+            {"name": "cancel", "allowed": True, "untilStep": "hand-over", "cutOff": "HandOverStarted",
+             "cost": {"voidMinor": 540, "currency": "USD", "restockItems": 7, "relabel": False,
+                      "payment": "void"}, "call": cancel},
+            {"name": "resume", "allowed": False, "detail": "it would change nothing"},
+            {"name": "failStep", "allowed": False, "code": "STEP_NOT_OPEN", "detail": "no step is open"},
+        ],
+    }  # fmt: skip
+    doors.answer("GET", f"{_OF_PARCEL}/actions", seen)
+    stands, head, first, second, third = tandem("fulfillment", "actions", PARCEL).stdout.splitlines()
+    assert stands == "READY_TO_SHIP at hand-over"
+    assert head.split() == ["action", "now", "until", "cost", "how"]
+    assert " ".join(first.split()) == (
+        "cancel yes before hand-over label of 5.40 USD, restock 7, void the payment "
+        f"tandem fulfillment cancel {PARCEL}"
+    )
+    assert " ".join(second.split()) == "resume no need it would change nothing"
+    assert " ".join(third.split()) == "failStep no: STEP_NOT_OPEN no step is open"
+    assert one_object(tandem("fulfillment", "actions", PARCEL, "--json")) == seen
+
+
+def test_an_explanation_ends_with_who_can_change_it_and_how(doors: Doors):
+    """The paragraph, then each offer; one that is no request has no line."""
+    told = {
+        "summary": f"Order {ORDER_ID} is PAUSED. It waits for the hold h-1 (QUALITY) by ann.",
+        "unblock": [
+            {"who": "ann or an operator", "how": "lift h-1",
+             "call": {"service": "order", **a_call("DELETE", f"/orders/{ORDER_ID}/holds?handle=h-1")}},
+            {"who": "an engineer", "how": "bring Temporal back"},
+        ],
+    }  # fmt: skip
+    doors.answer("GET", f"/orders/{ORDER_ID}/explain", told)
+    assert tandem("order", "explain", ORDER_ID).stdout.splitlines() == [
+        told["summary"],
+        "",
+        "Ann or an operator: lift h-1",
+        f"  tandem order release {ORDER_ID} --handle h-1",
+        "",
+        "An engineer: bring Temporal back",
+    ]
+    doors.answer("GET", f"/orders/{ORDER_ID}/explain", {"summary": "It has ended and waits for nothing."})
+    assert len(tandem("order", "explain", ORDER_ID).stdout.splitlines()) == 1
