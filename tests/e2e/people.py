@@ -167,6 +167,33 @@ class Operator:
     def cancel(self, order_id: str) -> httpx.Response:
         return self.http.post(f"/fulfillments/{order_id}/cancel", json={"reason": "damaged"})
 
+    def holds(self, order_id: str, reason: str, **details: str) -> httpx.Response:
+        """One more reason not to move, with a handle or an end where they are given."""
+        return self.http.post(f"/fulfillments/{order_id}/holds", json={"reason": reason, **details})
+
+    def releases(self, order_id: str, handle: str) -> httpx.Response:
+        return self.http.delete(f"/fulfillments/{order_id}/holds", params={"handle": handle})
+
+    def freezes(self, kind: str, value: str, handle: str) -> httpx.Response:
+        """Nothing that matches begins a step any more."""
+        body = {"kind": kind, "value": value, "reason": "QUALITY", "handle": handle}
+        return self.http.post("/standing-holds", json=body)
+
+    def thaws(self, handle: str, per_second: float = 20) -> Json:
+        """What the lifted standing hold lets go."""
+        answer = self.http.delete(f"/standing-holds/{handle}", params={"drainPerSecond": per_second})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def answers(self, order_id: str, command_id: str, word: str) -> httpx.Response:
+        """`accept` or `reject`, to an order that wants its parcel cancelled."""
+        return self.http.post(f"/fulfillments/{order_id}/cancellation-requests/{command_id}/{word}")
+
+    def action(self, order_id: str, name: str) -> Json:
+        """What the action horizon says about one action."""
+        found: list[Json] = self.http.get(f"/fulfillments/{order_id}/actions").json()["actions"]
+        return next(action for action in found if action["name"] == name)
+
 
 _AN_ORDER = "ORD-1234567890123-ABCDEFGHI"
 

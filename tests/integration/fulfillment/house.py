@@ -34,7 +34,7 @@ from fulfillment_service.bootstrap import Settings, api, worker
 from fulfillment_service.bootstrap.relay import HOME
 from fulfillment_service.events import FulfillmentEvent
 from fulfillment_service.fulfillment import Fulfillment
-from fulfillment_service.settings import CarrierSettings, FulfillmentPostgresSettings
+from fulfillment_service.settings import CarrierSettings, FulfillmentPostgresSettings, WarehouseSettings
 
 
 class Told(Message):
@@ -315,13 +315,17 @@ class House:
 
 @asynccontextmanager
 async def open_house(
-    postgres_url: str, sandbox_url: str, temporal_settings: TemporalSettings
+    postgres_url: str,
+    sandbox_url: str,
+    temporal_settings: TemporalSettings,
+    warehouse: WarehouseSettings | None = None,
 ) -> AsyncGenerator[House]:
     """The worker, the knock relay and the recording order run until the house is left."""
     settings = Settings(
         postgres=FulfillmentPostgresSettings(url=postgres_url),
         temporal=temporal_settings,
         carrier=CarrierSettings(carrier_url=f"{sandbox_url}/carrier"),
+        warehouse=warehouse or WarehouseSettings(),
     )
     bootstrap.migrate(settings)
     async with AsyncExitStack() as stack:
