@@ -22,6 +22,7 @@ from contracts.chassis.postgres import Row
 
 ASKS = {
     "authorize": "the payment provider",
+    "renew": "the payment provider",
     "capture": "the payment provider",
     "undo": "the payment provider",
     "startFulfillmentWorkflow": "the fulfillment's workflow",
@@ -84,7 +85,7 @@ def _hold(hold: dict[str, Any], evidence: Evidence, path: str) -> Reason:
     )
     by = hold.get("holder") or (placed.actor if placed else None)
     said = f': "{placed.note}"' if placed and placed.note else ""
-    until = datetime.fromisoformat(hold["until"]) if hold.get("until") else None
+    until = _moment(hold.get("until"))
     lift = Call(service="order", method="DELETE", path=f"{path}/holds?handle={handle}")
     return Reason(
         "HOLD",
@@ -103,7 +104,7 @@ def _hold(hold: dict[str, Any], evidence: Evidence, path: str) -> Reason:
 def _cancel(row: Row, cancel: dict[str, Any], evidence: Evidence) -> Reason:
     about = cancel["commandId"]
     asked = evidence.last("CancelRequested", command_id=about)
-    until = datetime.fromisoformat(cancel["answerBy"]) if cancel.get("answerBy") else None
+    until = _moment(cancel["answerBy"])
     path = f"/fulfillments/{row['document']['fulfillmentId']}/cancellation-requests/{about}"
     return Reason(
         "CANCEL_ANSWER",
@@ -164,20 +165,20 @@ def _parcel(row: Row, evidence: Evidence) -> Iterator[Reason]:
 def _renewal(evidence: Evidence) -> datetime | None:
     """When the newest authorization has to be renewed."""
     authorized = evidence.last("PaymentAuthorized")
-    due = authorized.data.get("renew_at") if authorized else None
-    return datetime.fromisoformat(due) if due else None
+    return _moment(authorized.data["renew_at"]) if authorized else None
 
 
 def _declined(evidence: Evidence) -> Iterator[Reason]:
     """The payment had been authorized, and its renewal was declined."""
     authorized, declined = evidence.last("PaymentAuthorized"), evidence.last("PaymentDeclined")
     if authorized and declined and declined.version > authorized.version:
+        again = declined.data.get("retry_at")
         yield Reason(
             "PAYMENT",
             f"the payment, whose renewal was declined ({declined.data['reason']})",
             since=declined.at,
             code="AWAITING_PAYMENT",
-            next=Next(what="the payment provider is asked again", at=declined.at + AGAIN),
+            next=Next(what="the payment provider is asked again", at=_moment(again)),
             unblock=(Unblock(who="the customer", how="see to the payment"),),
         )
 
@@ -209,6 +210,10 @@ def _lifts(order_id: str, told: dict[str, Any]) -> Iterator[Unblock]:
         else:
             call = Call(service="order", method="DELETE", path=f"/orders/{order_id}/holds?handle={handle}")
             yield Unblock(who="the shop", how=f"have {handle} lifted", call=call)
+
+
+def _moment(written: str | None) -> datetime | None:
+    return datetime.fromisoformat(written) if written else None
 
 
 def _at_fulfillment(who: str, how: str, method: str, path: str) -> Unblock:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,10 +20,12 @@ from contracts.chassis.explanation import (
 from contracts.chassis.explanation.evidence import Parked, Told
 from contracts.values import Code, Hold, HoldReason
 from fulfillment_service import explain as parcels_explained
+from fulfillment_service.activities import FulfillmentActivities
 from fulfillment_service.events import ExceptionRaised, FulfillmentEvent, LabelRefused
 from fulfillment_service.fulfillment import Fulfillment, evolved, wishes
 from fulfillment_service.projection import document as parcel_document
 from order_service import explain as orders_explained
+from order_service.activities import OrderActivities
 from order_service.events import (
     AttentionRaised,
     CancelRequested,
@@ -262,20 +264,30 @@ def test_an_order_that_waits_for_an_answer_to_its_cancel_says_until_when():
 def test_a_declined_renewal_says_when_it_is_asked_again():
     """The customer can do something about it; the parcel waits meanwhile."""
     known = evidence(
-        PaymentAuthorized(n=1, reference="a", expires_at=orders.EXPIRES_AT),
-        PaymentDeclined(n=2, reason="card_expired"),
+        PaymentAuthorized(n=1, reference="a", expires_at=orders.EXPIRES_AT, renew_at=orders.RENEW_AT),
+        PaymentDeclined(n=2, reason="card_expired", retry_at=NOW + timedelta(hours=20)),
     )
     told = order(orders.under_way(), known)
     assert kinds(told) == ["PAYMENT", "FULFILLMENT"]
     assert "whose renewal was declined (card_expired)" in told.summary
     assert told.next is not None
-    assert told.next.at == BEGAN + timedelta(days=1)
+    assert told.next.at == NOW + timedelta(hours=20)
+
+
+def test_an_order_says_when_its_payment_is_renewed():
+    """While it waits for its parcel that is what comes next by itself."""
+    facts = orders.payment.authorized(
+        orders.authorizing(), reference="a", expires_at=orders.EXPIRES_AT, now=orders.NOW
+    )
+    told = order(orders.under_way(), evidence(*facts))
+    assert told.next is not None
+    assert (told.next.what, told.next.at) == ("the payment is authorized anew", orders.RENEW_AT)
 
 
 def test_a_refused_capture_is_for_a_person_and_tried_again():
     """Attention is not the end: the provider is asked every day."""
     state = orders.capturing()
-    state = orders.after(state, orders.steps.capture_refused(state, reason="no_funds"))
+    state = orders.after(state, orders.payment.capture_refused(state, reason="no_funds"))
     told = order(state, evidence(AttentionRaised(code=Code.CAPTURE_FAILED)))
     assert [(wait.kind, wait.code) for wait in told.waits_for] == [("ATTENTION", "CAPTURE_FAILED")]
     assert told.next is not None
@@ -289,6 +301,15 @@ def test_every_order_can_be_explained(name: str):
     told = order(state)
     assert told.summary.startswith(f"Order {ORDER_ID}")
     assert (told.next is None) == (state.outcome is not None)
+
+
+def test_whom_an_activity_asks_is_said_of_activities_that_exist():
+    """By the names Temporal knows them by."""
+    nobody = cast("Any", None)
+    ours = OrderActivities(nobody, nobody, nobody, nobody).all()
+    theirs = FulfillmentActivities(nobody, nobody, nobody, nobody).all()
+    for asks, activities in ((orders_explained.ASKS, ours), (parcels_explained.ASKS, theirs)):
+        assert asks.keys() <= {cast("Any", each).__temporal_activity_definition.name for each in activities}
 
 
 ASKED = PendingActivity("authorize", attempt=4, failure="UNAVAILABLE", next_at=NOW + timedelta(seconds=6))
