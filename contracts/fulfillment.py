@@ -128,6 +128,8 @@ class FulfillmentStatusView(Message):
     code: Code | None = None
     version: int
     address_version: int
+    cancellation_requests: tuple[str, ...] = ()
+    """Commands that want it cancelled and wait for an operator's word."""
 
 
 class FulfillmentProgressView(Message):

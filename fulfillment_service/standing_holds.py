@@ -43,10 +43,11 @@ _AGAINST: LiteralString = """
     order by placed_at, handle
     """
 
-_WAITING: LiteralString = """
+WAITING: LiteralString = """
     select fulfillment_id
     from fulfillment_view
-    where document -> 'holds' @> jsonb_build_array(jsonb_build_object('handle', %(handle)s::text))
+    where document -> 'holds' <> '[]'::jsonb
+      and document -> 'holds' @> jsonb_build_array(jsonb_build_object('handle', %(handle)s::text))
       and step <> 'end'
     order by accepted_at, fulfillment_id
     """
@@ -58,7 +59,8 @@ LISTED: LiteralString = """
         (
             select count(*)
             from fulfillment_view
-            where document -> 'holds' @> jsonb_build_array(
+            where document -> 'holds' <> '[]'::jsonb
+              and document -> 'holds' @> jsonb_build_array(
                 jsonb_build_object('handle', 'standing:' || standing_holds.handle)
             )
               and step <> 'end'
@@ -145,7 +147,7 @@ class StandingHolds:
 
         async def knock(connection: Connection, change: Change[StandingHold, StandingHoldEvent]) -> None:
             if change.recorded:
-                found = await connection.queue(_WAITING, {"handle": STANDING + handle})
+                found = await connection.queue(WAITING, {"handle": STANDING + handle})
                 knocked[:] = [contract.workflow_id(row["fulfillment_id"]) for row in await found.fetchall()]
                 await knocks.add_one_by_one(connection, knocked, per_second=rate)
 

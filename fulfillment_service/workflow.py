@@ -309,6 +309,7 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
             code=seen.code,
             version=seen.version,
             address_version=seen.address_version,
+            cancellation_requests=seen.asked,
         )
 
     @workflow.query(name="getFulfillmentProgress")

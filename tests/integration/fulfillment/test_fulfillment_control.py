@@ -11,6 +11,7 @@ from temporalio.worker import Replayer
 from contracts.chassis import temporal
 from contracts.chassis.settings import TemporalSettings
 from contracts.envelope import Wish
+from contracts.fulfillment import FulfillmentApi
 from contracts.values import Hold, HoldReason
 from deploy.local.stack import Stack
 from fulfillment_service.events import HoldReleased
@@ -109,6 +110,8 @@ async def test_a_request_that_is_accepted_ends_the_parcel_and_the_order_hears_it
     parcel = await asked(house, "accepted")
     assert (await parcel.receipt("accepted"), await answers(parcel)) == ("RECEIVED", [])
     assert (await parcel.shown())["status"] == "CANCEL_REQUESTED"
+    seen = await parcel.handle.query(FulfillmentApi.status)
+    assert seen.cancellation_requests == ("accepted",)
     await parcel.wish("/cancellation-requests/accepted/accept")
     assert await parcel.ended() == "CANCELLED"
     told = [each for each in await answers(parcel) if each[0] == "accepted"]

@@ -281,3 +281,12 @@ async def test_placing_and_begins_do_not_deadlock(warehouse: Warehouse):
 async def is_done(warehouse: Warehouse, parcel: str) -> bool:
     change: Change[Fulfillment, Any] | None = await warehouse.journal.read(contract.stream(parcel))
     return change is not None and change.state.worked == len(change.state.warehouse_steps)
+
+
+async def test_those_who_wait_are_found_by_an_index(warehouse: Warehouse):
+    """Among a million parcels the few that show the hold are not searched for one by one."""
+    async with warehouse.database.transaction() as connection:
+        await connection.execute("set local enable_seqscan = off")
+        plan = await connection.execute(f"explain {standing_holds.WAITING}", {"handle": "standing:recall"})
+        told = str(await plan.fetchall())
+    assert "fulfillment_view_holds" in told
