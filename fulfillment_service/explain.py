@@ -173,6 +173,8 @@ def _then(row: Row, evidence: Evidence) -> Next:
     begun = evidence.last("StepStarted", step_key=step)
     if document["stepOpen"] and _is_by_hand(step) and document["mode"] == "automatic" and begun:
         return Next(what=f"{step} is done", at=begun.at + timedelta(seconds=document["paceSeconds"]))
+    if document["stepOpen"] and _is_by_hand(step):
+        return Next(what=f"the step after {step} begins once that is done and nothing stands against it")
     return Next(what=f"{step} is carried out" if document["stepOpen"] else f"{step} begins")
 
 

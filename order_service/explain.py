@@ -64,7 +64,7 @@ def _stands(row: Row, document: dict[str, Any], *, is_ended: bool) -> str:
     if is_ended:
         why = f" ({document['failure']})" if document["failure"] else ""
         return f"{named} has ended {row['status']}{why} and waits for nothing"
-    return f"{named} is {row['status']}, next {row['step']}"
+    return f"{named} is {row['status']} at {row['step']}"
 
 
 def _decisions(row: Row, evidence: Evidence) -> Iterator[Reason]:

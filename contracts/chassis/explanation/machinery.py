@@ -140,7 +140,7 @@ def _again(pending: PendingActivity, whom: str) -> Reason:
         since=pending.since,
         code=pending.failure,
         next=following if pending.next_at else Next(what=f"attempt {pending.attempt} ends"),
-        unblock=(Unblock(who=_ENGINEER, how=f"find out why {whom} does not do it"),),
+        unblock=(Unblock(who=_ENGINEER, how=f"see to {whom}"),),
     )
 
 
