@@ -94,6 +94,28 @@ async def test_a_refusal_is_rehearsed_as_a_refusal(doors: Doors):
     assert "commandId" not in rehearsed.json()
 
 
+async def test_a_standing_hold_can_be_rehearsed(doors: Doors):
+    """Placing and lifting: nothing is frozen, and the handle is free afterwards."""
+    order_id = await doors.order(ORDER)
+    parcel = await doors.parcel(order_id, ADDRESS)
+    place = {"kind": "sku", "value": "TEAPOT", "reason": "QUALITY", "handle": "recall-7"}
+    commands = (
+        ("POST", "/standing-holds", place, "StandingHoldPlaced"),
+        ("DELETE", "/standing-holds/recall-7", None, "StandingHoldLifted"),
+    )
+    for method, path, body, fact in commands:
+        before = await doors.stored()
+        rehearsed = await ask(doors, "fulfillments", method, path, body, dry=True)
+        assert rehearsed.status_code == 200, rehearsed.text
+        assert [each["type"] for each in rehearsed.json()["facts"]] == [fact]
+        assert await doors.stored() == before
+        done = await ask(doors, "fulfillments", method, path, body, dry=False)
+        assert done.status_code == 200, done.text
+        receipt = await doors.http["fulfillments"].get(f"/commands/{done.json()['commandId']}")
+        assert [each["type"] for each in receipt.json()["facts"]] == [fact]
+    assert (await doors.http["fulfillments"].get(f"/fulfillments/{parcel}")).json()["holds"] == []
+
+
 async def test_an_order_can_be_rehearsed(doors: Doors):
     """Nothing is placed, the key is free afterwards, and an article that is not sold is said at once."""
     before = await doors.stored()

@@ -43,7 +43,6 @@ create table receipts (
     answered_at timestamptz,
     settled_at timestamptz
 );
-create index receipts_open on receipts (stream) where status in ('RECEIVED', 'ACCEPTED');
 create index receipts_counted on receipts (stream, received_at) where code is distinct from 'TOO_MANY_WISHES';
 
 create table outbox (
