@@ -50,7 +50,8 @@ def explain_lines(told: Mapping[str, Any]) -> list[str]:
     """The paragraph, then who can change it, each with the very line to copy."""
     width = min(100, shutil.get_terminal_size((100, 24)).columns)
     offers: Sequence[Mapping[str, Any]] = told.get("unblock") or ()
-    return [*textwrap.wrap(told["summary"], width), *(line for offer in offers for line in _offer(offer))]
+    paragraph = textwrap.wrap(told["summary"], width, break_long_words=False, break_on_hyphens=False)
+    return [*paragraph, *(line for offer in offers for line in _offer(offer))]
 
 
 def _offer(offer: Mapping[str, Any]) -> Iterator[str]:
