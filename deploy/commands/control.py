@@ -12,19 +12,19 @@ from deploy.commands.wishes import Because, Handle, Lifted, Note, Reason, Sendin
 
 def add(app: typer.Typer, kind: type[Thing]) -> None:
     """The group has all of them."""
-    _add_holds(app, kind)
     _add_questions(app, kind)
+    _add_holds(app, kind)
 
 
 def _add_holds(app: typer.Typer, kind: type[Thing]) -> None:
-    tandem, thing = f"tandem {kind.group}", kind.thing
+    tandem = f"tandem {kind.group}"
 
     @app.command(
         epilog=examples(
             f"{tandem} hold ORD-… --reason FRAUD_RISK --note 'two cards, one address' --until 2h",
             f"{tandem} hold ORD-… --reason INVENTORY --handle stock-count --dry-run",
         ),
-        help=f"Keep {thing} from beginning another step, beside other holds.",
+        help=f"Keep {kind.thing} from beginning another step, beside other holds.",
     )
     @shared(about=kind)
     def hold(
@@ -40,7 +40,7 @@ def _add_holds(app: typer.Typer, kind: type[Thing]) -> None:
 
     @app.command(
         epilog=examples(f"{tandem} release ORD-… --handle stock-count", f"{tandem} release ORD-… --wait"),
-        help=f"Lift a hold; with the last one gone, {thing} goes on where it stopped.",
+        help="Lift a hold; with the last one gone, it goes on where it stopped.",
     )
     @shared(about=kind)
     def release(about: Thing, wish: Sending, *, handle: Lifted = None) -> None:
@@ -58,7 +58,7 @@ def _add_holds(app: typer.Typer, kind: type[Thing]) -> None:
 
     @app.command(
         epilog=examples(f"{tandem} resume ORD-… --wait"),
-        help=f"Lift every pause, or one: {kind.parcel} goes on with the very step it stopped before.",
+        help="Lift every pause, or one hold; the parcel goes on with the very step it stopped before.",
     )
     @shared(about=kind)
     def resume(

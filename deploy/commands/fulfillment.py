@@ -61,6 +61,9 @@ def watch(parcel: Parcel, *, timeout: Watching = None) -> None:
     end_with(seen)
 
 
+control.add(app, Parcel)
+
+
 @app.command(epilog=examples("tandem fulfillment cancel ORD-… --reason damaged --wait"))
 @shared()
 def cancel(parcel: Parcel, wish: Sending, *, reason: Because = None, note: Note = None) -> None:
@@ -138,9 +141,6 @@ def reject_cancel(
     """Refuse a cancel that was asked for: the parcel goes on, and the order is told."""
     path = f"/cancellation-requests/{in_path(request)}/reject"
     wish.send(parcel, "POST", path, given(reason=reason, note=note))
-
-
-control.add(app, Parcel)
 
 
 def _current_step(parcel: Parcel) -> str:

@@ -108,6 +108,9 @@ def watch(order: Order, *, timeout: Watching = None) -> None:
     _end(order, wait_for_order(order.door, in_path(order.order_id), timeout=timeout))
 
 
+control.add(app, Order)
+
+
 @app.command(epilog=examples("tandem order cancel ORD-… --reason 'changed my mind' --wait"))
 @shared()
 def cancel(
@@ -131,9 +134,6 @@ def update(
 ) -> None:
     """Change contact, shippingAddress or instructions; id, lines and total never change."""
     wish.send(order, "PATCH", "", rest.body_of(file))
-
-
-control.add(app, Order)
 
 
 def _end(about: Subject, seen: Json) -> None:

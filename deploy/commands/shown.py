@@ -53,7 +53,9 @@ def answer_lines(answer: Mapping[str, Any]) -> list[str]:
     why = f": {answer.get('detail') or answer['code']}" if answer.get("code") else ""
     lines = [f"{answer['status']}{why}", *_next(answer)]
     if "knocked" in answer:
-        lines.append(f"{answer['knocked']} parcels go on, the last one after {answer['drainSeconds']} s")
+        lines.append(
+            f"Parcels that go on: {answer['knocked']}, the last one after {answer['drainSeconds']} s"
+        )
     return lines
 
 

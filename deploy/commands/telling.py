@@ -1,6 +1,7 @@
 """What may be done, why something waits, and what happened: as lines for a person."""
 
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -48,10 +49,16 @@ def _cost(cost: Mapping[str, Any]) -> str:
 
 def explain_lines(told: Mapping[str, Any]) -> list[str]:
     """The paragraph, then who can change it, each with the very line to copy."""
-    width = min(100, shutil.get_terminal_size((100, 24)).columns)
     offers: Sequence[Mapping[str, Any]] = told.get("unblock") or ()
-    paragraph = textwrap.wrap(told["summary"], width, break_long_words=False, break_on_hyphens=False)
-    return [*paragraph, *(line for offer in offers for line in _offer(offer))]
+    return [*_paragraph(told["summary"]), *(line for offer in offers for line in _offer(offer))]
+
+
+def _paragraph(text: str) -> list[str]:
+    """As wide as one reads well in a terminal; one line elsewhere, to be searched."""
+    if not sys.stdout.isatty():
+        return [text]
+    width = min(100, shutil.get_terminal_size().columns)
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _offer(offer: Mapping[str, Any]) -> Iterator[str]:

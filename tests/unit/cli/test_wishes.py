@@ -246,7 +246,7 @@ def test_a_standing_hold_names_what_it_freezes(doors: Doors):
     assert tandem(*placed).exit_code == 0
     assert doors.body == {"kind": "sku", "value": "TEAPOT", "reason": "QUALITY", "handle": "teapots"}
     shown = tandem("standing-hold", "lift", "teapots", "--drain-per-second", "5").stdout
-    assert shown.splitlines() == ["EFFECTIVE", "20 parcels go on, the last one after 4.0 s"]
+    assert shown.splitlines() == ["EFFECTIVE", "Parcels that go on: 20, the last one after 4.0 s"]
     assert dict(doors.asked[-1].url.params) == {"drainPerSecond": "5.0"}
     assert tandem("standing-hold", "place", "planet", "Earth", "--reason", "OTHER").exit_code == rest.USAGE
 
