@@ -55,7 +55,7 @@ class KafkaSettings(BaseSettings):
     """Of a topic that we create; frozen, because a record's partition is its order's bucket."""
     replication: int = Field(default=1, ge=1)
     """Copies of a topic that we create: more than one on a cluster that is to survive a broker."""
-    fetch_max_wait_ms: int = Field(default=100, ge=1)
+    fetch_max_wait_ms: int = Field(default=150, ge=1)
     """How long the broker may hold a fetch open that has nothing to give; see `kafka.consumer`."""
     batch_records: int = Field(default=200, ge=1)
     """At most so many records are handled between two offset commits."""

@@ -27,6 +27,9 @@ def bench(
         EngineChoice, typer.Option(help="testserver: Temporal in memory, whose cost hardly varies.")
     ] = EngineChoice.devserver,
     concurrency: Annotated[int, typer.Option(min=1, help="Clients that place orders at once.")] = 8,
+    control: Annotated[
+        bool, typer.Option("--control", help="Also: how long wishes take while 200 orders are open.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 when a target is missed.")] = False,
 ) -> None:
@@ -41,7 +44,7 @@ def bench(
             err=True,
         )
         raise typer.Exit(2) from missing
-    options = run.Options(orders, rounds, engine.value, concurrency)
+    options = run.Options(orders, rounds, engine.value, concurrency, control=control)
     figures = run.bench(options, lambda line: typer.echo(line, err=True))
     if as_json:
         typer.echo(json.dumps(figures))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench import floor, house, ours
+from tests.bench import control, floor, house, ours
 from tests.bench.engines import Engine
 from tests.bench.figures import median, percentile
 from tests.bench.floor import Floor
@@ -33,6 +33,8 @@ class Options:
     engine: Engine = "devserver"
     concurrency: int = 8
     idle_seconds: float = 20.0
+    control: bool = False
+    """Also how long wishes take while many orders are open."""
 
 
 def bench(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
@@ -66,6 +68,9 @@ def bench(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
         floors.append(bare)
         rounds.append(done)
     figures = _figures(options, shape, at_home, floors, rounds)
+    if options.control:
+        say("wishes, with many orders open")
+        figures |= control.measure(options.engine).figures()
     return {**figures, "meets": verdicts(figures)}
 
 
