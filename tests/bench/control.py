@@ -213,7 +213,7 @@ _REQUESTS: dict[tuple[Door, str], tuple[str, str, dict[str, Any] | None]] = {
 
 
 def _effects(stack: Stack, asked: Sequence[Asked]) -> dict[Door, list[float]]:
-    """Milliseconds from each request to the moment its receipt became EFFECTIVE, in the store it asked."""
+    """Milliseconds from each request to the moment its receipt was settled, in the store it asked."""
     databases: dict[Door, str] = {"fulfillment": "fulfillments", "order": "orders"}
     return {
         door: _effective_after(stack.postgres_url(name), [each for each in asked if each.door == door])
@@ -228,8 +228,8 @@ def _effective_after(url: str, asked: Sequence[Asked]) -> list[float]:
     with psycopg.connect(url, autocommit=True) as connection:
         while True:
             rows: list[tuple[str, datetime]] = connection.execute(
-                "select command_id, effective_at from receipts"
-                " where command_id = any(%s) and effective_at is not null",
+                "select command_id, settled_at from receipts"
+                " where command_id = any(%s) and settled_at is not null",
                 (names,),
             ).fetchall()
             if len(rows) == len(names):
