@@ -209,6 +209,8 @@ class Ledger:
         no = trouble.refusal
         if no is None or verdict.entry.effect != "applied":
             return verdict
+        if no.after and self._applied(call.operation, subject) < no.after:
+            return verdict
         if no.times is not None and self._count(call.operation, subject, "refused", no.code) >= no.times:
             return verdict
         return refuse(no.http_status, no.code, no.detail, undone)
@@ -218,6 +220,12 @@ class Ledger:
             "select count(*) from ledger where subject = ? and operation = ?"
             " and effect in ('refused', 'failed') and effect = ? and coalesce(?, code) is code",
             (subject, operation, effect, code),
+        ).fetchone()[0]
+
+    def _applied(self, operation: str, subject: str | None) -> int:
+        return self._database.execute(
+            "select count(*) from ledger where subject = ? and operation = ? and effect = 'applied'",
+            (subject, operation),
         ).fetchone()[0]
 
     def _append(self, call: Call, entry: Entry) -> int:

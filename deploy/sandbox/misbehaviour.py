@@ -19,6 +19,8 @@ class Refusal:
     detail: str
     times: int | None = None
     """So often for one order or parcel; None is always."""
+    after: int = 0
+    """So many calls for the order or parcel are done first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,14 @@ TOKENS = (
         "authorize",
         "402 insufficient_funds",
         _refused("insufficient_funds", "The account does not cover the amount.", status=402),
+    ),
+    Scenario(
+        "tok_declined_later_<n>",
+        "authorize",
+        "the first one is authorized, then 402 card_declined n times",
+        lambda n: Trouble(
+            refusal=Refusal(402, "card_declined", "The bank declined the card.", times=n, after=1)
+        ),
     ),
     Scenario("tok_500_<n>", "authorize", _FAILS_FIRST, _fails),
     Scenario("tok_slow_<ms>", "authorize", "waits so many milliseconds, then does it and answers", _after),

@@ -1,5 +1,6 @@
 """Both workers on real engines, without relays and consumers: what the workflows make of each other."""
 
+import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from contracts.chassis.receipts import Granted
 from contracts.chassis.settings import TemporalSettings
 from contracts.chassis.temporal import Delivery
 from contracts.envelope import Wish, WishName
-from contracts.order import OrderApi
+from contracts.order import OrderApi, Payment
 from contracts.values import Outcome
 from deploy.local.stack import Stack
 from fulfillment_service.bootstrap import Settings as FulfillmentSettings
@@ -46,10 +47,10 @@ class Pair:
     parcels: Client
     http: httpx.AsyncClient
 
-    async def place(self, key: str, scenario: Scenario = "happy") -> str:
+    async def place(self, key: str, scenario: Scenario = "happy", token: str = "tok_ok") -> str:
         """The id of an order whose workflow runs."""
         granted = await intake_of(journal_of(self.database)).place(
-            demo_order(scenario),
+            demo_order(scenario).model_copy(update={"payment": Payment(token=token)}),
             command_id=key,
             actor="shop",
             request_hash=key,
@@ -86,6 +87,12 @@ class Pair:
             yield
 
     @asynccontextmanager
+    async def fulfillments_working(self) -> AsyncGenerator[None]:
+        """The fulfillment's worker runs, and nobody works for the order."""
+        async with fulfillment_worker.opened_worker(self.fulfillments) as worker, worker:
+            yield
+
+    @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
         """Both workers run."""
         async with (
@@ -109,6 +116,10 @@ class Pair:
         assert change is not None
         return change.state
 
+    async def facts(self, order_id: str) -> list[str]:
+        change = await journal_of(self.database).read(contract.stream(order_id))
+        return [type(each.fact).__name__ for each in change.recorded] if change else []
+
     async def comes_to(self, order_id: str, step: Step) -> None:
         async def found() -> bool:
             return (await self.order(order_id)).step is step
@@ -127,10 +138,10 @@ class Pair:
 
 @asynccontextmanager
 async def open_pair(
-    temporal_engine: Stack, sandbox_url: str, orders_url: str, fulfillments_url: str
+    engine: Stack, sandbox_url: str, orders_url: str, fulfillments_url: str, *, temporal_at: str = ""
 ) -> AsyncGenerator[Pair]:
-    """Nothing runs yet."""
-    rings = temporal_engine.state.key_rings()
+    """Nothing runs yet. Temporal is the engine's own, or the one at that address."""
+    rings = engine.state.key_rings()
     settings = TemporalSettings(
         codec_orders_keys=SecretStr(rings["TANDEM_CODEC_ORDERS_KEYS"]),
         codec_fulfillments_keys=SecretStr(rings["TANDEM_CODEC_FULFILLMENTS_KEYS"]),
@@ -148,7 +159,11 @@ async def open_pair(
     )
     async with AsyncExitStack() as opened:
         patch = opened.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv("TEMPORAL_CONFIG_FILE", temporal_engine.env["TEMPORAL_CONFIG_FILE"])
+        if temporal_at:
+            patch.setenv("TEMPORAL_CONFIG_FILE", os.devnull)
+            patch.setenv("TEMPORAL_ADDRESS", temporal_at)
+        else:
+            patch.setenv("TEMPORAL_CONFIG_FILE", engine.env["TEMPORAL_CONFIG_FILE"])
         yield Pair(
             orders,
             fulfillments,

@@ -117,6 +117,13 @@ def test_a_declined_card_holds_no_money(sandbox: Sandbox, token: str, code: str)
     assert (looked_up["status"], looked_up["httpStatus"], looked_up["reference"]) == ("refused", 402, None)
 
 
+def test_a_card_may_be_declined_later(sandbox: Sandbox):
+    """The first authorization of the order stands, the next one is declined, and then the bank relents."""
+    ref = a_name("ORD")
+    statuses = [sandbox.authorize("tok_declined_later_1", ref=ref).status_code for _ in range(4)]
+    assert statuses == [201, 402, 201, 201]
+
+
 def test_an_unknown_token_that_starts_well_is_fine(sandbox: Sandbox):
     """Anything that starts with tok_ works, also one that looks like a script."""
     for token in ("tok_", "tok_ok_visa", "tok_500_many", "tok_declined_not"):
