@@ -7,7 +7,7 @@ import typer
 from deploy.commands import control, rest
 from deploy.commands.options import EXIT_CODES, Cursor, FromFile, Limit, Watching, examples, group, shared
 from deploy.commands.rest import Json, in_path
-from deploy.commands.shown import more, table
+from deploy.commands.shown import clock, holds_of, money, more, table
 from deploy.commands.subjects import FulfillmentService, Parcel
 from deploy.commands.watching import end_with, wait_for_fulfillment
 from deploy.commands.wishes import Because, Note, Sending, given
@@ -158,12 +158,24 @@ def _parcel_lines(seen: Json) -> list[str]:
         f"  items    {seen['itemsPicked']} of {seen['itemsTotal']}",
     ]
     trouble: Json = seen.get("exception") or {}
-    holds: list[Json] = seen.get("holds") or []
+    costs: Json = seen.get("labelCosts") or {}
     more: Json = {
         "step": seen.get("currentStep"),
         "label": seen.get("trackingReference"),
-        "holds": ", ".join(f"{hold['reason']} ({hold['handle']})" for hold in holds),
+        "costs": costs
+        and f"labels {_cost(costs, 'bookedMinor')}, of that wasted {_cost(costs, 'wastedMinor')}",
+        "holds": holds_of(seen),
+        "cancels": ", ".join(map(_request, seen.get("cancellationRequests") or [])),
         "reason": trouble.get("code") or seen.get("failure"),
         "allowed": ", ".join(seen.get("allowedActions") or []),
     }
     return [*shown, *(f"  {name:<8} {value}" for name, value in more.items() if value)]
+
+
+def _cost(costs: Json, name: str) -> str:
+    return money(costs[name], costs.get("currency"))
+
+
+def _request(asked: Json) -> str:
+    until = f", to be answered by {clock(asked['answerBy'])}" if asked.get("answerBy") else ""
+    return f"{asked['commandId']}{until}"

@@ -18,10 +18,10 @@ from deploy.commands.options import (
     shared,
 )
 from deploy.commands.rest import Json, in_path, say
-from deploy.commands.shown import more, table
+from deploy.commands.shown import holds_of, more, rehearsal_lines, table
 from deploy.commands.subjects import Order, OrderService, Subject
 from deploy.commands.watching import end_with, needs_person, wait_for_order
-from deploy.commands.wishes import Sending
+from deploy.commands.wishes import DryRun, Sending
 
 app = group("order", "Place orders, follow them, hold, change and cancel them.")
 
@@ -49,6 +49,7 @@ def create(
     file: FromFile = None,
     wait: Annotated[bool, typer.Option("--wait", help="Until it ended or needs a person.")] = False,
     timeout: Timeout = 120.0,
+    dry_run: DryRun = False,
     key: Key = None,
 ) -> None:
     """Place an order: a demo, or the one in a file."""
@@ -56,11 +57,12 @@ def create(
     if wants_demo == (file is not None):
         raise typer.BadParameter("choose one of --demo and --file", param_hint="--demo / --file")
     door, headers = service.door, {"Idempotency-Key": key}
-    if file is None:
-        query = {"scenario": scenario, "speed": speed}
-        placed = door.ask("POST", "/orders/demo", query=query, headers=headers)
-    else:
-        placed = door.ask("POST", "/orders", body=rest.body_of(file), headers=headers)
+    query = {"scenario": scenario, "speed": speed, "dryRun": "true" if dry_run else None}
+    path, body = ("/orders/demo", None) if file is None else ("/orders", rest.body_of(file))
+    placed = door.ask("POST", path, body=body, query=query, headers=headers)
+    if dry_run:
+        service.show(placed, rehearsal_lines)
+        return
     order_id = placed["orderId"]
     if not wait:
         service.show(placed, lambda _: [f"{order_id} placed", f"Next: tandem order watch {order_id}"])
@@ -147,7 +149,10 @@ def _why(seen: Json) -> list[str]:
     if seen.get("failure"):
         return [f"Failed: {seen['failure']}"]
     if needs_person(seen):
-        return [f"Needs a person: {seen.get('attention') or 'see `tandem fulfillment get`'}"]
+        return [
+            f"Needs a person: {seen.get('attention') or 'its parcel'}",
+            f"Next: tandem {'order' if seen.get('attention') else 'fulfillment'} explain {seen['orderId']}",
+        ]
     return []
 
 
@@ -164,6 +169,8 @@ def _order_lines(seen: Json) -> list[str]:
     if parcel := seen.get("fulfillment"):
         items = f", {parcel['itemsPicked']} of {parcel['itemsTotal']} items" if "itemsTotal" in parcel else ""
         shown.append(f"  parcel   {parcel['fulfillmentId']} {parcel['status']}{items}, {parcel['percent']} %")
+    if seen.get("holds"):
+        shown.append(f"  holds    {holds_of(seen)}")
     if seen.get("attention") or seen.get("failure"):
         shown.append(f"  reason   {seen.get('attention') or seen['failure']}")
     if seen.get("allowedActions"):

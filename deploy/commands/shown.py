@@ -48,6 +48,22 @@ def span(seconds: float) -> str:
     return f"+{hours} h {minutes} min" if hours else f"+{minutes} min"
 
 
+def money(minor: int, currency: str | None) -> str:
+    return f"{minor / 100:.2f} {currency or ''}".strip()
+
+
+def holds_of(seen: Mapping[str, Any]) -> str:
+    """What holds it, by whom and until when."""
+    holds: Sequence[Mapping[str, Any]] = seen.get("holds") or []
+    return ", ".join(map(_hold, holds))
+
+
+def _hold(hold: Mapping[str, Any]) -> str:
+    by = f" by {hold['holder']}" if hold.get("holder") else ""
+    until = f" until {clock(hold['until'])}" if hold.get("until") else ""
+    return f"{hold['reason']} ({hold['handle']}){by}{until}"
+
+
 def answer_lines(answer: Mapping[str, Any]) -> list[str]:
     """What the answer to a wish says of it, and how to ask again while it is not final."""
     why = f": {answer.get('detail') or answer['code']}" if answer.get("code") else ""
@@ -114,7 +130,7 @@ def receipt_title(receipt: Mapping[str, Any]) -> str:
 
 def step_line(step: Step, before: Step | None) -> str:
     """When, what, and how long after the step before; statuses in colour where there is a terminal."""
-    name = typer.style(step.name, fg=_COLOURS.get(step.name), dim=not step.name.isupper())
+    name = typer.style(step.name, fg=_COLOURS.get(step.name), dim=not step.name.isupper() or None)
     took = f"{' ' * (28 - len(step.name))}  {elapsed(before.at, step.at)}" if before else ""
     return f"  {clock(step.at)}  {name}{took}" + (f"  {step.said}" if step.said else "")
 

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from deploy.commands.lines import line_of
-from deploy.commands.shown import clock, span, table
+from deploy.commands.shown import clock, money, span, table
 
 _SERVICES = {"order": "blue", "fulfillment": "magenta"}
 
@@ -39,7 +39,7 @@ def _action(action: Mapping[str, Any]) -> dict[str, str]:
 
 def _cost(cost: Mapping[str, Any]) -> str:
     parts = [
-        f"label of {cost['voidMinor'] / 100:.2f} {cost.get('currency', '')}" if cost.get("voidMinor") else "",
+        f"label of {money(cost['voidMinor'], cost.get('currency'))}" if cost.get("voidMinor") else "",
         "new label" if cost.get("relabel") else "",
         f"restock {cost['restockItems']}" if cost.get("restockItems") else "",
         f"{cost['payment']} the payment" if cost.get("payment") else "",

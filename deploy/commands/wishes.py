@@ -37,6 +37,9 @@ Handle = Annotated[
 Lifted = Annotated[
     str | None, typer.Option("--handle", metavar="NAME", help="Only the hold of this name; all if left out.")
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would happen, fact by fact; nothing does.")
+]
 _DURATION = r"([0-9]{1,5}[smhd])+"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -72,9 +75,7 @@ def given(**fields: str | None) -> Json | None:
 class Sending:
     """How a wish is sent, and whether its receipt is followed."""
 
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would happen, fact by fact; nothing does.")
-    ] = False
+    dry_run: DryRun = False
     wait: Annotated[
         bool, typer.Option("--wait", help="Show its receipt until it is EFFECTIVE, or is refused.")
     ] = False

@@ -111,6 +111,29 @@ def test_wait_ends_when_nothing_more_happens_by_itself(doors: Doors, end: dict[s
         assert one_object(result)["status"] == end["status"]
 
 
+def test_an_order_that_needs_a_person_says_where_to_look(doors: Doors):
+    """The line that explains what it waits for, in the service that knows."""
+    stuck = an_order("FULFILLMENT_IN_PROGRESS", fulfillment=a_parcel("EXCEPTION"))
+    doors.answer(
+        "GET", f"/orders/{ORDER_ID}/status", stuck, an_order("NEEDS_ATTENTION", attention="VOID_FAILED")
+    )
+    for group in ("fulfillment", "order"):
+        assert f"Next: tandem {group} explain {ORDER_ID}" in tandem("order", "watch", ORDER_ID).stdout
+
+
+def test_placing_an_order_can_be_rehearsed(doors: Doors):
+    """The facts are shown, and no order is waited for."""
+    rehearsed: dict[str, Any] = {
+        "dryRun": True,
+        "status": "PENDING",
+        "receiptStatus": "EFFECTIVE",
+        "facts": [],
+    }
+    doors.answer("POST", "/orders/demo", rehearsed)
+    assert "Nothing was done" in tandem("order", "create", "--demo", "--wait", "--dry-run").stdout
+    assert dict(doors.asked[0].url.params) == {"dryRun": "true"}
+
+
 def test_waiting_has_an_end_of_its_own(doors: Doors):
     """Exit code 4 when the time is over, with what was last seen."""
     doors.answer("GET", f"/orders/{ORDER_ID}/status", an_order("FULFILLMENT_IN_PROGRESS"))
@@ -213,10 +236,19 @@ def test_addresses_come_from_option_then_variable_then_stack(doors: Doors, monke
 
 def test_an_order_is_shown_for_people(doors: Doors):
     """Where it stands, its parcel, and what may be done."""
-    seen = an_order("NEEDS_ATTENTION", fulfillment=a_parcel("PICKING"), attention="CAPTURE_FAILED")
+    hold = {"handle": "h-1", "reason": "FRAUD_RISK"}
+    parcel = a_parcel("PICKING")
+    seen = an_order("NEEDS_ATTENTION", fulfillment=parcel, attention="CAPTURE_FAILED", holds=[hold])
     doors.answer("GET", f"/orders/{ORDER_ID}", {**seen, "allowedActions": ["pause"]})
     shown = tandem("order", "get", ORDER_ID).stdout
-    for part in ("NEEDS_ATTENTION", "1 x TEAPOT", "2 of 7 items", "CAPTURE_FAILED", "allowed  pause"):
+    for part in (
+        "NEEDS_ATTENTION",
+        "1 x TEAPOT",
+        "2 of 7 items",
+        "CAPTURE_FAILED",
+        "FRAUD_RISK (h-1)",
+        "allowed  pause",
+    ):
         assert part in shown
 
 
@@ -282,13 +314,23 @@ def test_an_id_stays_one_segment_of_the_path(doors: Doors):
 
 
 def test_a_parcel_is_shown_and_watched(doors: Doors):
-    """Holds, label and the reason of an exception appear; an exception ends the watching."""
-    hold = {"handle": "h-1", "reason": "QUALITY"}
-    trouble = a_parcel("EXCEPTION", holds=[hold], exception={"stepKey": "label:1", "code": "LABEL_REFUSED"})
+    """Holds, requests, costs and the reason of an exception appear; an exception ends the watching."""
+    trouble = a_parcel(
+        "EXCEPTION",
+        holds=[{"handle": "h-1", "reason": "QUALITY", "holder": "ann", "until": "2020-01-01T12:00:00Z"}],
+        exception={"stepKey": "label:1", "code": "LABEL_REFUSED"},
+        cancellationRequests=[{"commandId": "c-9", "answerBy": "2020-01-01T12:00:00Z"}],
+        labelCosts={"bookedMinor": 1180, "wastedMinor": 590, "currency": "USD"},
+    )
     doors.answer("GET", "/fulfillments/F", trouble)
     shown = tandem("fulfillment", "get", "F").stdout
-    assert "QUALITY (h-1)" in shown
-    assert "LABEL_REFUSED" in shown
+    for part in (
+        "QUALITY (h-1) by ann until 2020-01-01",
+        "c-9, to be answered by 2020-01-01",
+        "labels 11.80 USD, of that wasted 5.90 USD",
+        "LABEL_REFUSED",
+    ):
+        assert part in shown
     assert one_object(tandem("fulfillment", "watch", "F", "--json"))["status"] == "EXCEPTION"
 
 
