@@ -87,14 +87,15 @@ class Child:
         if self._wanted:
             return
         self._wanted = True
-        self._stopping.clear()
+        # Another one, so that whoever kept the process before it was stopped does not come to life again.
+        stopping = self._stopping = threading.Event()
         try:
             self._spawn()
             self._await_ready()
         except BaseException:
             self.stop(timeout=2)
             raise
-        threading.Thread(target=self._keep, name=f"keep {self.name}", daemon=True).start()
+        threading.Thread(target=self._keep, args=(stopping,), name=f"keep {self.name}", daemon=True).start()
         self.on_change()
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -171,21 +172,21 @@ class Child:
             f"{self.name} {why}:\n{tail(self.plan.log)}", self.plan.fix or f"see {self.plan.log}"
         )
 
-    def _keep(self) -> None:
+    def _keep(self, stopping: threading.Event) -> None:
         """Starts the process again whenever it ended unasked, with growing pauses while it does not hold."""
         pause = 0.1
         while True:
             began = time.monotonic()
             self._gone.wait()
             self._ready.clear()
-            if not self._wanted:
+            if stopping.is_set():
                 return
             self.on_change()
             if not self._restart:
                 return
             if time.monotonic() - began > 30:
                 pause = 0.1
-            if self._stopping.wait(pause):
+            if stopping.wait(pause):
                 return
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
             self._try_again()

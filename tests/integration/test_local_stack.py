@@ -145,6 +145,26 @@ def test_a_stubborn_child_is_killed_in_the_end(tmp_path: Path):
     assert child.pid is None
 
 
+def test_a_child_that_is_stopped_and_started_at_once_runs_once(tmp_path: Path):
+    """Whoever kept the stopped one does not start a second one beside it."""
+    told = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    log = tmp_path / "twice.log"
+    plan = Plan(
+        "twice",
+        lambda: [sys.executable, "-c", told],
+        lambda: str(child.pid) in log.read_text().split(),
+        log,
+    )
+    child = Child(plan, restart=True, notice=print)
+    child.start()
+    for _ in range(5):
+        child.stop()
+        child.start()
+    time.sleep(0.5)
+    assert (len(log.read_text().split()), child.restarts) == (6, 0)
+    child.stop()
+
+
 def test_children_die_with_their_stack(tmp_path: Path):
     """A kill -9 of the supervisor leaves no process behind."""
     script = (
