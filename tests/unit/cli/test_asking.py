@@ -7,8 +7,7 @@ from typing import Any, get_args
 import httpx
 import pytest
 
-from deploy.commands import order, rest, watching
-from deploy.commands.shown import span
+from deploy.commands import order, rest
 from order_service import demo
 from tests.unit.cli.doors import (
     ORDER_ID,
@@ -76,51 +75,6 @@ def test_a_file_that_is_no_json_is_wrong_usage(doors: Doors):
     assert "not JSON" in result.stderr
 
 
-def test_wait_ends_with_the_final_status(doors: Doors):
-    """`--wait` goes on until money is settled too, and adds the end to the one object."""
-    doors.answer("POST", "/orders/demo", httpx.Response(201, json=PLACED))
-    doors.answer(
-        "GET",
-        f"/orders/{ORDER_ID}/status",
-        an_order("FULFILLMENT_IN_PROGRESS"),
-        httpx.ConnectError("a restart meanwhile"),
-        an_order("SHIPPED", "capture"),
-        an_order("SHIPPED", "end", paymentStatus="CAPTURED"),
-    )
-    answer = one_object(tandem("order", "create", "--demo", "--wait", "--json"))
-    assert (answer["orderId"], answer["workflowId"]) == (ORDER_ID, PLACED["workflowId"])
-    assert (answer["status"], answer["paymentStatus"]) == ("SHIPPED", "CAPTURED")
-
-
-@pytest.mark.parametrize(
-    "end",
-    [
-        an_order("CANCELLED", "end"),
-        an_order("FAILED", "end", failure="PAYMENT_DECLINED"),
-        an_order("NEEDS_ATTENTION", "capture", attention="CAPTURE_FAILED"),
-        an_order("FULFILLMENT_IN_PROGRESS", fulfillment=a_parcel("EXCEPTION")),
-    ],
-)
-def test_wait_ends_when_nothing_more_happens_by_itself(doors: Doors, end: dict[str, Any]):
-    """An order that ended otherwise, or that needs a person, ends the waiting with a code of its own."""
-    doors.answer("POST", "/orders/demo", httpx.Response(201, json=PLACED))
-    doors.answer("GET", f"/orders/{ORDER_ID}/status", an_order("CANCEL_REQUESTED"), end)
-    for words in (("watch", ORDER_ID), ("create", "--demo", "--wait")):
-        result = tandem("order", *words, "--json")
-        assert result.exit_code == rest.OTHERWISE
-        assert one_object(result)["status"] == end["status"]
-
-
-def test_an_order_that_needs_a_person_says_where_to_look(doors: Doors):
-    """The line that explains what it waits for, in the service that knows."""
-    stuck = an_order("FULFILLMENT_IN_PROGRESS", fulfillment=a_parcel("EXCEPTION"))
-    doors.answer(
-        "GET", f"/orders/{ORDER_ID}/status", stuck, an_order("NEEDS_ATTENTION", attention="VOID_FAILED")
-    )
-    for group in ("fulfillment", "order"):
-        assert f"Next: tandem {group} explain {ORDER_ID}" in tandem("order", "watch", ORDER_ID).stdout
-
-
 def test_placing_an_order_can_be_rehearsed(doors: Doors):
     """The facts are shown, and no order is waited for."""
     rehearsed: dict[str, Any] = {
@@ -132,40 +86,6 @@ def test_placing_an_order_can_be_rehearsed(doors: Doors):
     doors.answer("POST", "/orders/demo", rehearsed)
     assert "Nothing was done" in tandem("order", "create", "--demo", "--wait", "--dry-run").stdout
     assert dict(doors.asked[0].url.params) == {"dryRun": "true"}
-
-
-def test_waiting_has_an_end_of_its_own(doors: Doors):
-    """Exit code 4 when the time is over, with what was last seen."""
-    doors.answer("GET", f"/orders/{ORDER_ID}/status", an_order("FULFILLMENT_IN_PROGRESS"))
-    result = tandem("order", "watch", ORDER_ID, "--timeout", "0.1", "--json")
-    assert result.exit_code == rest.TIMED_OUT
-    assert one_object(result)["status"] == "FULFILLMENT_IN_PROGRESS"
-    said = tandem("order", "watch", ORDER_ID, "--timeout", "0.1")
-    assert f"tandem order watch {ORDER_ID}" in said.stderr
-
-
-def test_outside_a_terminal_each_change_is_one_line(doors: Doors):
-    """The same state seen again prints nothing."""
-    parcel = an_order("FULFILLMENT_IN_PROGRESS", fulfillment=a_parcel("PICKING"))
-    end = an_order("SHIPPED", "end", percent=100)
-    doors.answer("GET", f"/orders/{ORDER_ID}/status", parcel, parcel, parcel, end)
-    lines = tandem("order", "watch", ORDER_ID).stdout.splitlines()
-    assert len(lines) == 2
-    assert "parcel PICKING 2/7 items 20 %" in lines[0]
-    assert "SHIPPED" in lines[-1]
-
-
-def test_a_terminal_can_draw_every_status():
-    """What rich draws while somebody watches never fails, ended orders included."""
-    from rich.console import Console  # noqa: PLC0415
-
-    console = Console(record=True, width=120, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    parcel = a_parcel("PICKING")
-    for seen in (an_order("SHIPPED", fulfillment=parcel), an_order("FAILED", failure="OUT_OF_STOCK"), parcel):
-        console.print(watching.drawing(seen))
-    drawn = console.export_text()
-    assert "2/7 items 20 %" in drawn
-    assert "OUT_OF_STOCK" in drawn
 
 
 def test_a_refusal_is_told_with_its_next_step(doors: Doors):
@@ -348,61 +268,6 @@ def test_a_silent_service_is_not_taken_for_a_no(doors: Doors):
     """When one service does not know the command and the other one is away, the answer is `not reachable`."""
     doors.answer("GET", "/commands/c", problem(404, "NOT_FOUND", "no"), httpx.ConnectError("away"))
     assert tandem("command", "show", "c").exit_code == rest.UNREACHABLE
-
-
-def test_what_happened_is_told_line_by_line(doors: Doors):
-    """Whose fact, how long after the one before, by whom and why; the next page can be copied."""
-    at = "2026-01-01T00:00:00.000Z"
-    entries = [
-        {"at": at, "service": "order", "type": "OrderPlaced", "actor": "ann"},
-        {"at": at, "service": "fulfillment", "type": "HoldPlaced", "actor": "order-service",
-         "handle": "h-1", "reason": "QUALITY", "sincePreviousMs": 1500, "heardAfterMs": 80},
-    ]  # fmt: skip
-    doors.answer("GET", f"/orders/{ORDER_ID}/timeline", {"timeline": entries, "next": "abc"})
-    head, first, second, more = tandem("order", "timeline", ORDER_ID).stdout.splitlines()
-    assert head.split() == ["at", "after", "service", "type", "actor", "heard", "about"]
-    assert first.split()[2:] == ["order", "OrderPlaced", "ann"]
-    assert second.split("  ")[1] == "+1.5 s"
-    assert second.split()[4:] == [
-        "fulfillment", "HoldPlaced", "order-service", "+80", "ms", "h-1", "QUALITY",
-    ]  # fmt: skip
-    assert more == f"More: tandem order timeline {ORDER_ID} --cursor abc"
-    doors.answer("GET", "/fulfillments/F/timeline", {"timeline": []})
-    assert tandem("fulfillment", "timeline", "F").stdout == "Nothing happened yet.\n"
-
-
-def test_what_waits_for_a_person_is_listed_from_both_services(doors: Doors):
-    """Each with the line that explains it."""
-    attention = {"code": "CAPTURE_FAILED", "since": "2026-01-01T00:00:00Z"}
-    trouble = a_parcel("EXCEPTION", updatedAt="2026-01-02T00:00:00Z", exception={"code": "LABEL_REFUSED"})
-    doors.answer(
-        "GET",
-        "/exceptions",
-        {"exceptions": [an_order("NEEDS_ATTENTION") | {"attention": attention}]},
-        {"exceptions": [trouble]},
-    )
-    rows = tandem("exceptions", "list").stdout.splitlines()[1:]
-    assert [row.split()[2] for row in rows] == ["CAPTURE_FAILED", "LABEL_REFUSED"]
-    assert [row.split("  ")[-1] for row in rows] == [
-        f"tandem order explain {ORDER_ID}",
-        f"tandem fulfillment explain {ORDER_ID}-1",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (0.0, "+0 ms"),
-        (0.9994, "+999 ms"),
-        (4.24, "+4.2 s"),
-        (60, "+1 min"),
-        (3599.9, "+1 h 0 min"),
-        (12000, "+3 h 20 min"),
-    ],
-)
-def test_a_time_span_reads_as_one_would_say_it(seconds: float, shown: str):
-    """Milliseconds, seconds, minutes, hours: whatever is near."""
-    assert span(seconds) == shown
 
 
 def test_kafka_that_is_not_there_is_told(unused_tcp_port: int):

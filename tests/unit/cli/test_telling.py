@@ -1,4 +1,4 @@
-"""What is possible, why something waits, and the lines to copy from it."""
+"""What is possible, why something waits, what happened, and the lines to copy from it."""
 
 import shlex
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from deploy.commands.lines import line_of
-from tests.unit.cli.doors import ORDER_ID, Doors, one_object, tandem
+from deploy.commands.shown import span
+from tests.unit.cli.doors import ORDER_ID, Doors, a_parcel, an_order, one_object, tandem
 
 PARCEL = f"{ORDER_ID}-1"
 _OF_PARCEL = f"/fulfillments/{PARCEL}"
@@ -113,3 +114,58 @@ def test_an_explanation_ends_with_who_can_change_it_and_how(doors: Doors):
     ]
     doors.answer("GET", f"/orders/{ORDER_ID}/explain", {"summary": "It has ended and waits for nothing."})
     assert len(tandem("order", "explain", ORDER_ID).stdout.splitlines()) == 1
+
+
+def test_what_happened_is_told_line_by_line(doors: Doors):
+    """Whose fact, how long after the one before, by whom and why; the next page can be copied."""
+    at = "2026-01-01T00:00:00.000Z"
+    entries = [
+        {"at": at, "service": "order", "type": "OrderPlaced", "actor": "ann"},
+        {"at": at, "service": "fulfillment", "type": "HoldPlaced", "actor": "order-service",
+         "handle": "h-1", "reason": "QUALITY", "sincePreviousMs": 1500, "heardAfterMs": 80},
+    ]  # fmt: skip
+    doors.answer("GET", f"/orders/{ORDER_ID}/timeline", {"timeline": entries, "next": "abc"})
+    head, first, second, more = tandem("order", "timeline", ORDER_ID).stdout.splitlines()
+    assert head.split() == ["at", "after", "service", "type", "actor", "heard", "about"]
+    assert first.split()[2:] == ["order", "OrderPlaced", "ann"]
+    assert second.split("  ")[1] == "+1.5 s"
+    assert second.split()[4:] == [
+        "fulfillment", "HoldPlaced", "order-service", "+80", "ms", "h-1", "QUALITY",
+    ]  # fmt: skip
+    assert more == f"More: tandem order timeline {ORDER_ID} --cursor abc"
+    doors.answer("GET", "/fulfillments/F/timeline", {"timeline": []})
+    assert tandem("fulfillment", "timeline", "F").stdout == "Nothing happened yet.\n"
+
+
+def test_what_waits_for_a_person_is_listed_from_both_services(doors: Doors):
+    """Each with the line that explains it."""
+    attention = {"code": "CAPTURE_FAILED", "since": "2026-01-01T00:00:00Z"}
+    trouble = a_parcel("EXCEPTION", updatedAt="2026-01-02T00:00:00Z", exception={"code": "LABEL_REFUSED"})
+    doors.answer(
+        "GET",
+        "/exceptions",
+        {"exceptions": [an_order("NEEDS_ATTENTION") | {"attention": attention}]},
+        {"exceptions": [trouble]},
+    )
+    rows = tandem("exceptions", "list").stdout.splitlines()[1:]
+    assert [row.split()[2] for row in rows] == ["CAPTURE_FAILED", "LABEL_REFUSED"]
+    assert [row.split("  ")[-1] for row in rows] == [
+        f"tandem order explain {ORDER_ID}",
+        f"tandem fulfillment explain {ORDER_ID}-1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.0, "+0 ms"),
+        (0.9994, "+999 ms"),
+        (4.24, "+4.2 s"),
+        (60, "+1 min"),
+        (3599.9, "+1 h 0 min"),
+        (12000, "+3 h 20 min"),
+    ],
+)
+def test_a_time_span_reads_as_one_would_say_it(seconds: float, shown: str):
+    """Milliseconds, seconds, minutes, hours: whatever is near."""
+    assert span(seconds) == shown
