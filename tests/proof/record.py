@@ -1,0 +1,117 @@
+"""A run as it was recorded, by a simulation or from real processes: all that the checks may look at."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Service = Literal["orders", "fulfillments"]
+Message = Literal["pause", "resume", "hold", "release", "cancel", "address"]
+Door = Literal["order-rest", "parcel-rest", "order-signal", "parcel-signal"]
+Told = Literal["receipt", "sent", "nobody"]
+"""What the sender learnt: a receipt at once, that the signal was taken, or that there is nobody to ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One stored fact, by the names it has on disk."""
+
+    service: Service
+    stream: str
+    version: int
+    type: str
+    data: Mapping[str, Any]
+    command_id: str | None
+    at: datetime
+    place: int = 0
+    """Where it stands among all facts of the run, of both services, when that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRow:
+    """What became of a command, in one service's store."""
+
+    service: Service
+    command_id: str
+    name: str
+    stream: str
+    status: str
+    code: str | None = None
+    cut_off: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One line of a provider's ledger that had an effect."""
+
+    operation: Literal["authorize", "capture", "void", "book", "hand-over", "void-label"]
+    about: str
+    """The order's id at the payment provider, the fulfillment's at the carrier."""
+    reference: str
+    amount_minor: int = 0
+    address: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A wish that somebody sent."""
+
+    message: Message
+    door: Door
+    told: Told
+    command_id: str | None = None
+    """None for a bare signal, whose id the workflow gives."""
+    address: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A workflow at the end of the run."""
+
+    workflow_id: str
+    status: str
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One article's stock."""
+
+    sku: str
+    initial: int
+    available: int
+    held: int
+    shipped: int
+
+
+@dataclass
+class Record:
+    """Everything of one run."""
+
+    facts: list[Fact] = field(default_factory=list[Fact])
+    receipts: list[ReceiptRow] = field(default_factory=list[ReceiptRow])
+    effects: list[Effect] = field(default_factory=list[Effect])
+    """In the order in which they happened at each provider."""
+    sent: list[Sent] = field(default_factory=list[Sent])
+    workflows: list[Ended] = field(default_factory=list[Ended])
+    stock: list[Level] = field(default_factory=list[Level])
+    addresses: dict[tuple[str, int], Mapping[str, Any]] = field(
+        default_factory=dict[tuple[str, int], Mapping[str, Any]]
+    )
+    """The kept addresses, by stream and version."""
+    troubles: list[str] = field(default_factory=list[str])
+    """What no run may show: replays that differ, workflow code that raises, ways without an end."""
+    undelivered: int = 0
+    """Knocks that nobody got."""
+
+    def streams(self, service: Service) -> Iterator[tuple[str, Sequence[Fact]]]:
+        """Each stream of the service with its facts, oldest first."""
+        found: dict[str, list[Fact]] = {}
+        for fact in self.facts:
+            if fact.service == service:
+                found.setdefault(fact.stream, []).append(fact)
+        for stream, facts in found.items():
+            yield stream, sorted(facts, key=lambda fact: fact.version)
+
+    def effects_on(self, about: str, *operations: str) -> list[Effect]:
+        return [each for each in self.effects if each.about == about and each.operation in operations]

@@ -1,0 +1,243 @@
+"""The twin of `contracts.chassis.postgres`: the very SQL of our code, answered from tables in memory.
+
+It does not read SQL. Each statement is known by its text and has a Python function of its own; one that is not
+known is an error, so that a changed statement is looked at and never guessed. A transaction runs alone, from
+its first statement to its commit: two that ran at once on PostgreSQL meet in `unique (stream, version)` and
+the loser begins again, which is one after the other too.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, LiteralString, TypeVar
+
+from psycopg.types.json import Jsonb
+
+Row = dict[str, Any]
+Key = tuple[Any, ...]
+Given = Any
+"""The parameters of a statement: a sequence or a mapping, as the code gave them."""
+
+
+class UnknownStatement(AssertionError):
+    """The twin has no answer for this SQL; give it one in `statements.py`."""
+
+
+@dataclass
+class Table:
+    """Rows by their primary key, in the order they were first stored."""
+
+    rows: dict[Key, Row] = field(default_factory=dict[Key, Row])
+
+
+class Tables:
+    """One service's data, and how to take back what an open transaction did to it."""
+
+    def __init__(self, now: Callable[[], datetime], place: Callable[[], int]) -> None:
+        self._now = now
+        self.place = place
+        """Where a fact stands among all facts of all databases."""
+        self._tables: dict[str, Table] = {}
+        self._undo: list[tuple[str, Key, Row | None]] = []
+        self._identity = 0
+
+    def now(self) -> datetime:
+        return self._now()
+
+    def identity(self) -> int:
+        """The next number; like PostgreSQL's, it is not taken back."""
+        self._identity += 1
+        return self._identity
+
+    def all(self, table: str) -> Iterator[Row]:
+        return iter(list(self._of(table).values()))
+
+    def get(self, table: str, *key: Any) -> Row | None:
+        return self._of(table).get(key)
+
+    def put(self, table: str, key: Key, row: Row) -> None:
+        """The row is there, in place of one with the same key."""
+        rows = self._of(table)
+        self._undo.append((table, key, rows.get(key)))
+        rows[key] = row
+
+    def update(self, table: str, key: Key, **values: Any) -> None:
+        self.put(table, key, {**self._of(table)[key], **values})
+
+    def remove(self, table: str, key: Key) -> None:
+        rows = self._of(table)
+        self._undo.append((table, key, rows.pop(key)))
+
+    def mark(self) -> int:
+        return len(self._undo)
+
+    def roll_back(self, to: int = 0) -> None:
+        """Everything since the mark is undone."""
+        while len(self._undo) > to:
+            table, key, before = self._undo.pop()
+            if before is None:
+                del self._of(table)[key]
+            else:
+                self._of(table)[key] = before
+
+    def commit(self) -> None:
+        self._undo.clear()
+
+    def _of(self, table: str) -> dict[Key, Row]:
+        return self._tables.setdefault(table, Table()).rows
+
+
+Answer = Callable[[Tables, Given], Sequence[Row] | int | None]
+"""Rows for a question, the number of changed rows for a change."""
+A = TypeVar("A", bound=Answer)
+STATEMENTS: dict[str, Answer] = {}
+
+
+def statement(sql: str) -> Callable[[A], A]:
+    """The function answers this statement."""
+
+    def known(answer: A) -> A:
+        STATEMENTS[normal(sql)] = answer
+        return answer
+
+    return known
+
+
+_NORMAL: dict[str, str] = {}
+
+
+def normal(sql: str) -> str:
+    """The text without comments and without its layout."""
+    if sql not in _NORMAL:
+        lines = (line.partition("--")[0] for line in sql.splitlines())
+        _NORMAL[sql] = " ".join(" ".join(lines).split())
+    return _NORMAL[sql]
+
+
+class Cursor:
+    """What a statement answered."""
+
+    def __init__(self, answer: Sequence[Row] | int | None) -> None:
+        self._rows = list(answer) if isinstance(answer, Sequence) else []
+        self.rowcount = answer if isinstance(answer, int) else len(self._rows)
+
+    async def fetchone(self) -> Row | None:
+        return self._rows.pop(0) if self._rows else None
+
+    async def fetchall(self) -> list[Row]:
+        rows, self._rows = self._rows, []
+        return rows
+
+
+class Many:
+    """A cursor that runs one statement many times."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+
+    async def executemany(self, sql: str, many: Sequence[Given]) -> None:
+        for given in many:
+            await self._connection.execute(sql, given)
+
+
+class Connection:
+    """The twin of contracts.chassis.postgres.Connection."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.bells: set[str] = set()
+        self.contended = False
+        self._tables = tables
+        self._savepoints: dict[str, int] = {}
+
+    async def execute(self, sql: str, given: Given = None) -> Cursor:
+        return Cursor(self._answer(normal(sql), given))
+
+    async def queue(self, sql: str, given: Given = None) -> Cursor:
+        return await self.execute(sql, given)
+
+    @asynccontextmanager
+    async def cursor(self) -> AsyncGenerator[Many]:
+        yield Many(self)
+
+    def _answer(self, sql: str, given: Given) -> Sequence[Row] | int | None:
+        match sql.split():
+            case ["savepoint", name]:
+                self._savepoints[name] = self._tables.mark()
+                return None
+            case ["rollback", "to", "savepoint", name]:
+                self._tables.roll_back(self._savepoints[name])
+                return None
+            case _:
+                answer = STATEMENTS.get(sql)
+        if answer is None:
+            raise UnknownStatement(sql)
+        return answer(self._tables, given)
+
+
+async def _at_once(_: str) -> None: ...
+
+
+class Database:
+    """The twin of contracts.chassis.postgres.Database."""
+
+    def __init__(
+        self,
+        now: Callable[[], datetime],
+        *,
+        place: Callable[[], int] = lambda: 0,
+        stage: Callable[[str], Awaitable[None]] = _at_once,
+        ring: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.tables = Tables(now, place)
+        self._stage = stage
+        """Called after each commit: whoever wrote may die here without knowing that it was stored."""
+        self._ring = ring
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Connection]:
+        connection = Connection(self.tables)
+        yield connection
+        self.tables.commit()
+        for channel in sorted(connection.bells):
+            self.ring(channel)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection]:
+        """Everything inside is stored together or not at all."""
+        connection = Connection(self.tables)
+        try:
+            yield connection
+        except BaseException:
+            self.tables.roll_back()
+            raise
+        wrote = self.tables.mark() > 0
+        self.tables.commit()
+        for channel in sorted(connection.bells):
+            self.ring(channel)
+        if wrote:
+            await self._stage("stored")
+
+    async def fetch(self, sql: LiteralString, **given: Any) -> list[Row]:
+        async with self.connection() as connection:
+            return await (await connection.execute(sql, given)).fetchall()
+
+    async def fetch_one(self, sql: LiteralString, **given: Any) -> Row | None:
+        async with self.connection() as connection:
+            return await (await connection.execute(sql, given)).fetchone()
+
+    async def execute(self, sql: LiteralString, **given: Any) -> int:
+        async with self.connection() as connection:
+            return (await connection.execute(sql, given)).rowcount
+
+    def ring(self, channel: str) -> None:
+        self._ring(channel)
+
+
+def plain(value: Any) -> Any:
+    """What jsonb gives back: a value of its own, only of JSON's kinds."""
+    if isinstance(value, Jsonb):
+        return json.loads(json.dumps(value.obj))
+    return value
+

@@ -1,0 +1,240 @@
+"""One schedule, played to the end of its order, and the record of it."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from contracts import fulfillment
+from contracts.chassis.errors import TandemError
+from contracts.envelope import Wish, WishName, WishPayload
+from fulfillment_service.fulfillment import Fulfillment, Step
+from order_service.demo import demo_order
+from tests.proof.record import Effect, Ended, Fact, Level, ReceiptRow, Record, Sent, Service
+from tests.proof.simulation.clock import virtual
+from tests.proof.simulation.house import House, Side
+from tests.proof.simulation.providers import Entry
+from tests.proof.simulation.runner import unpacked
+from tests.proof.simulation.schedule import SCRIPTS, Injection, Schedule
+from tests.proof.simulation.scheduler import BEGINNING
+from tests.proof.simulation.temporal import Endless, Room, Status
+from tests.proof.simulation.wishes import ACTOR, Wished
+
+PATIENCE = timedelta(minutes=20)
+"""Timers due within so long are waited for; after that people help whoever is stuck."""
+LONGEST = timedelta(days=60)
+MOST_STEPS = 20_000
+
+
+@dataclass
+class Played:
+    """A schedule's record, and the points it came through, in their order."""
+
+    schedule: Schedule
+    record: Record
+    points: list[str]
+
+
+def play(schedule: Schedule) -> Played:
+    """The order of the script has ended, whatever came between, or the record says that it did not."""
+    return _Play(schedule).play()
+
+
+@dataclass
+class _Play:
+    schedule: Schedule
+    points: list[str] = field(default_factory=list[str])
+    sent: list[Sent] = field(default_factory=list[Sent])
+
+    def __post_init__(self) -> None:
+        self.script = SCRIPTS[self.schedule.script]
+        self.house = House(seed=self.schedule.seed, room=Room(self.script.room))
+        self.house.payments.behaviours = {what: list(how) for what, how in self.script.payments.items()}
+        self.house.carrier.behaviours = {what: list(how) for what, how in self.script.carrier.items()}
+        self.scheduler = self.house.scheduler
+        self.waiting: dict[str, list[tuple[int, Injection]]] = {}
+        for number, injection in enumerate((*self.script.opening, *self.schedule.injections), start=1):
+            self.waiting.setdefault(injection.point, []).append((number, injection))
+        self.helped = 0
+
+    def play(self) -> Played:
+        record = Record()
+        with virtual(lambda: self.scheduler.now):
+            try:
+                self._place()
+                self._run()
+            except Endless as error:
+                record.troubles.append(f"no end: {error}")
+            self._write(record)
+            self.house.close()
+        return Played(self.schedule, record, self.points)
+
+    def _place(self) -> None:
+        granted = self.scheduler.run(
+            self.house.order_intake.place(
+                demo_order("happy"),
+                command_id="place",
+                actor=ACTOR,
+                request_hash="",
+                mode=self.script.mode,
+                pace_seconds=self.script.pace_seconds,
+            )
+        )
+        self.order_id = str((granted.answer or {})["orderId"])
+        self.fulfillment_id = fulfillment.fulfillment_id(self.order_id, 1)
+        # Wishes may come from here on: before that there is nothing to wish about.
+        self.scheduler.at_point = self._came_to
+
+    def _run(self) -> None:
+        while True:
+            while not self.scheduler.is_idle:
+                self.scheduler.step()
+                if self.scheduler.steps > MOST_STEPS:
+                    raise Endless(f"{MOST_STEPS} steps")
+            if self._is_over:
+                if not self._late_wishes():
+                    return
+            elif not self._work():
+                self._wait_or_help()
+
+    @property
+    def _is_over(self) -> bool:
+        executions = self.house.server.executions
+        return bool(executions) and not any(each.is_open for each in executions)
+
+    # What comes between.
+
+    def _came_to(self, point: str) -> None:
+        self.points.append(point)
+        for number, injection in self.waiting.pop(point, ()):
+            self._inject(number, injection)
+
+    def _inject(self, number: int, injection: Injection) -> None:
+        if injection.kill == "kill-before":
+            self.scheduler.kill(injection.worker)
+        wished = Wished(injection, number, self.order_id)
+        for _ in range(injection.times):
+            self.sent.append(wished.send(self.house))
+        if injection.kill == "kill-after":
+            self.scheduler.kill(injection.worker)
+
+    def _late_wishes(self) -> bool:
+        """What waits for a point that this run does not come to is wished at its end."""
+        late = [each for wishes in self.waiting.values() for each in wishes]
+        self.waiting.clear()
+        for number, injection in late:
+            self._inject(number, injection)
+        return bool(late)
+
+    # The people who help an order on.
+
+    def _work(self) -> bool:
+        """In manual mode somebody has completed the step that waited for it."""
+        state = self._parcel()
+        if state is None or state.mode != "manual" or state.is_stopped or state.step_key is None:
+            return False
+        if state.step not in (Step.WORK, Step.HAND_OVER) or state.hand_over is not None:
+            return False
+        return self._help("completeStep", WishPayload(step_key=state.step_key))
+
+    def _wait_or_help(self) -> None:
+        """What time will do is waited for; what it will not do for long, people do."""
+        moment = self.scheduler.next_moment
+        if moment is not None and moment - self.scheduler.now <= PATIENCE:
+            self.scheduler.advance()
+        elif not self._set_free():
+            if moment is None or moment - BEGINNING > LONGEST:
+                raise Endless("nothing will ever happen again")
+            self.scheduler.advance()
+
+    def _set_free(self) -> bool:
+        """Somebody has lifted what holds the parcel, or looked at its exception."""
+        state = self._parcel()
+        if state is None or state.is_ended:
+            return False
+        if state.trouble is not None:
+            return self._help("resolveException", WishPayload())
+        return bool(state.holds) and self._help("releaseHold", WishPayload())
+
+    def _help(self, name: WishName, payload: WishPayload) -> bool:
+        """False when the parcel would not have it."""
+        self.helped += 1
+        asked = self.house.parcel_intake.submit(
+            name,
+            self.fulfillment_id,
+            Wish(payload=payload),
+            command_id=f"help-{self.helped}-{name}",
+            actor="operator",
+            request_hash="",
+            knock=True,
+        )
+        try:
+            granted = self.scheduler.run(asked)
+        except TandemError:
+            return False
+        return granted.receipt.status != "REJECTED"
+
+    def _parcel(self) -> Fulfillment | None:
+        change = self.scheduler.run(self.house.parcel_journal.read(fulfillment.stream(self.fulfillment_id)))
+        return change.state if change else None
+
+    # The record.
+
+    def _write(self, record: Record) -> None:
+        record.troubles += self.house.server.troubles
+        record.sent = self.sent
+        record.undelivered = self.house.orders.undelivered + self.house.parcels.undelivered
+        _write_side(record, "orders", self.house.orders)
+        _write_side(record, "fulfillments", self.house.parcels)
+        record.facts.sort(key=lambda fact: fact.place)
+        record.effects += [_effect(each) for each in self.house.payments.ledger]
+        record.effects += [
+            _effect(each, void="void-label") for each in self.house.carrier.ledger
+        ]
+        record.workflows = [
+            Ended(
+                each.run.workflow_id,
+                each.status.value,
+                unpacked(each.result, str) if each.result is not None else None,
+            )
+            for each in self.house.server.executions
+            if each.status is not Status.CONTINUED
+        ]
+
+
+def _write_side(record: Record, service: Service, side: Side) -> None:
+    tables = side.database.tables
+    for row in tables.all("events"):
+        record.facts.append(
+            Fact(
+                service,
+                row["stream"],
+                row["version"],
+                row["type"],
+                json.loads(row["data"]),
+                row["command_id"],
+                row["recorded_at"],
+                row["place"],
+            )
+        )
+    for row in tables.all("receipts"):
+        names = ("command_id", "name", "stream", "status", "code", "cut_off")
+        record.receipts.append(ReceiptRow(service, *(row[name] for name in names)))
+    for row in tables.all("pii"):
+        if row["kind"] == "address":
+            record.addresses[row["ref"], row["version"]] = row["content"]
+    for row in tables.all("stock"):
+        names = ("sku", "initial", "available", "held", "shipped")
+        record.stock.append(Level(*(row[name] for name in names)))
+
+
+def _effect(entry: Entry, void: Any = "void") -> Effect:
+    return Effect(
+        void if entry.operation == "void" else entry.operation,  # type: ignore[arg-type]
+        entry.about,
+        entry.reference,
+        entry.amount_minor,
+        entry.address.model_dump(mode="json") if entry.address else None,
+    )
+
+

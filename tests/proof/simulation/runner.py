@@ -1,0 +1,276 @@
+"""The one file that knows the runner API of Temporal's Python SDK, which is private and may change.
+
+A workflow instance takes activations (what the server says happened) and answers with commands (what the
+workflow wants next), both in the SDK core's protobuf words; there is no server and no event loop.
+"""
+
+# pyright: reportPrivateUsage=false
+# The runner API has no public door; it is used here and nowhere else.
+
+import asyncio
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import activity, workflow
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.failure.v1 import Failure
+from temporalio.bridge.proto.activity_result import ActivityResolution
+from temporalio.bridge.proto.workflow_activation import (
+    FireTimer,
+    InitializeWorkflow,
+    QueryWorkflow,
+    RemoveFromCache,
+    ResolveActivity,
+    SignalWorkflow,
+    WorkflowActivation,
+    WorkflowActivationJob,
+)
+from temporalio.bridge.proto.workflow_commands import WorkflowCommand
+from temporalio.common import Priority, TypedSearchAttributes
+from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.converter import DefaultFailureConverter
+from temporalio.worker._workflow_instance import (
+    UnsandboxedWorkflowRunner,
+    WorkflowInstance,
+    WorkflowInstanceDetails,
+)
+
+Job = WorkflowActivationJob
+Command = WorkflowCommand
+
+_CONVERTER = PydanticPayloadConverter()
+_FAILURES = DefaultFailureConverter()
+_RUNNER = UnsandboxedWorkflowRunner()
+_OUTSIDE = asyncio.new_event_loop()
+"""Never runs: the SDK notes on it, for a moment, which workflow is being made."""
+
+
+class TaskFailed(Exception):
+    """The workflow's code raised: on a server the task would be tried again for ever."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one workflow, as its first event names it."""
+
+    workflow: type
+    namespace: str
+    task_queue: str
+    workflow_id: str
+    run_id: str
+    started_at: datetime
+
+    @property
+    def type(self) -> str:
+        name = workflow._Definition.must_from_class(self.workflow).name
+        assert name is not None
+        return name
+
+
+class Instance:
+    """A run in the memory of one worker."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        with _no_loop_but(_OUTSIDE):
+            self._instance: WorkflowInstance = _RUNNER.create_instance(_details(run))
+
+    def activate(
+        self,
+        jobs: Sequence[Job],
+        now: datetime,
+        *,
+        is_replaying: bool = False,
+        history_length: int = 0,
+        wants_room: bool = False,
+    ) -> list[Command]:
+        """What the workflow wants next. Raises TaskFailed when its code did."""
+        activation = WorkflowActivation(
+            run_id=self._run.run_id,
+            is_replaying=is_replaying,
+            history_length=history_length,
+            continue_as_new_suggested=wants_room,
+            jobs=jobs,
+        )
+        activation.timestamp.FromDatetime(now)
+        with _no_loop_but(None):
+            completion = self._instance.activate(activation)
+        if completion.HasField("failed"):
+            raise TaskFailed(completion.failed.failure.message)
+        return list(completion.successful.commands)
+
+    def forget(self) -> None:
+        """Its coroutines are gone without a trace, as when a worker dies or drops it from its cache."""
+        activation = WorkflowActivation(
+            run_id=self._run.run_id, jobs=[Job(remove_from_cache=RemoveFromCache())]
+        )
+        with _no_loop_but(None):
+            self._instance.activate(activation)
+
+
+def _details(run: Run) -> WorkflowInstanceDetails:
+    return WorkflowInstanceDetails(
+        payload_converter_factory=lambda: _CONVERTER,
+        failure_converter_class=DefaultFailureConverter,
+        interceptor_classes=[],
+        defn=workflow._Definition.must_from_class(run.workflow),
+        info=_info(run),
+        randomness_seed=1,
+        extern_functions=_OUTWARD,
+        disable_eager_activity_execution=False,
+        worker_level_failure_exception_types=[],
+        patch_activation_callback=None,
+        last_completion_result=Payloads(),
+        last_failure=None,
+    )
+
+
+def _nothing(*_: Any) -> None: ...
+
+
+_OUTWARD: Mapping[str, Callable[..., Any]] = {"__temporal_assert_local_activity_valid": _nothing}
+
+
+def _info(run: Run) -> workflow.Info:
+    return workflow.Info(
+        attempt=1,
+        continued_run_id=None,
+        cron_schedule=None,
+        execution_timeout=None,
+        first_execution_run_id=run.run_id,
+        headers={},
+        namespace=run.namespace,
+        original_execution_run_id=run.run_id,
+        parent=None,
+        root=None,
+        priority=Priority.default,
+        raw_memo={},
+        retry_policy=None,
+        run_id=run.run_id,
+        run_timeout=None,
+        search_attributes={},
+        start_time=run.started_at,
+        task_queue=run.task_queue,
+        task_timeout=timedelta(seconds=10),
+        typed_search_attributes=TypedSearchAttributes.empty,
+        workflow_id=run.workflow_id,
+        workflow_start_time=run.started_at,
+        workflow_type=run.type,
+    )
+
+
+@contextmanager
+def _no_loop_but(loop: asyncio.AbstractEventLoop | None) -> Generator[None]:
+    """The SDK makes its own loop the running one and leaves none behind; whoever calls us keeps theirs."""
+    before = asyncio._get_running_loop()
+    asyncio._set_running_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(before)
+
+
+# What the server says happened.
+
+
+def started(run: Run, arguments: Sequence[Payload]) -> Job:
+    first = InitializeWorkflow(
+        workflow_type=run.type, workflow_id=run.workflow_id, arguments=arguments, randomness_seed=1
+    )
+    return Job(initialize_workflow=first)
+
+
+def signalled(name: str, arguments: Sequence[Payload]) -> Job:
+    return Job(signal_workflow=SignalWorkflow(signal_name=name, input=arguments))
+
+
+def asked(name: str) -> Job:
+    return Job(query_workflow=QueryWorkflow(query_id="query", query_type=name))
+
+
+def fired(seq: int) -> Job:
+    return Job(fire_timer=FireTimer(seq=seq))
+
+
+def completed(seq: int, result: Payload, *, is_local: bool) -> Job:
+    resolution = ActivityResolution()
+    resolution.completed.result.CopyFrom(result)
+    return Job(resolve_activity=ResolveActivity(seq=seq, result=resolution, is_local=is_local))
+
+
+def failed(seq: int, error: BaseException, *, activity_type: str, is_local: bool) -> Job:
+    """A normal activity's failure comes wrapped, a local one's as it was raised."""
+    failure = Failure()
+    _FAILURES.to_failure(error, _CONVERTER, failure)
+    if not is_local:
+        outer = Failure(message="Activity task failed", source="Server", cause=failure)
+        outer.activity_failure_info.activity_type.name = activity_type
+        failure = outer
+    resolution = ActivityResolution()
+    resolution.failed.failure.CopyFrom(failure)
+    return Job(resolve_activity=ResolveActivity(seq=seq, result=resolution, is_local=is_local))
+
+
+def numbered(job: Job, event_id: int) -> Job:
+    """The job knows which event of the history it comes from."""
+    if job.HasField("signal_workflow"):
+        job.signal_workflow.originating_event_id = event_id
+    return job
+
+
+def in_order(jobs: Sequence[Job]) -> list[Job]:
+    """As the SDK's core hands them over: the start, then signals, then all else, each as they came."""
+    return sorted(jobs, key=_rank)
+
+
+def _rank(job: Job) -> int:
+    if job.HasField("initialize_workflow"):
+        return 0
+    return 1 if job.HasField("signal_workflow") else 2
+
+
+# Values on their way, and the names behind functions.
+
+
+def packed(*values: Any) -> list[Payload]:
+    return list(_CONVERTER.to_payloads(values))
+
+
+def unpacked(payload: Payload, kind: Any) -> Any:
+    return _CONVERTER.from_payloads([payload], [kind] if kind else None)[0]
+
+
+def arguments_of(function: Callable[..., Any], payloads: Sequence[Payload]) -> list[Any]:
+    kinds = activity._Definition.must_from_callable(function).arg_types
+    return list(_CONVERTER.from_payloads(payloads, kinds))
+
+
+def activity_name(function: Callable[..., Any]) -> str:
+    name = activity._Definition.must_from_callable(function).name
+    assert name is not None
+    return name
+
+
+def workflow_name(run: Callable[..., Any] | str) -> str:
+    if isinstance(run, str):
+        return run
+    name = workflow._Definition.must_from_run_fn(run).name
+    assert name is not None
+    return name
+
+
+def signal_name(signal: Callable[..., Any] | str) -> str:
+    return workflow._SignalDefinition.must_name_from_fn_or_str(signal)
+
+
+def query_of(query: Callable[..., Any] | str) -> tuple[str, Any]:
+    """The query's name and what it answers with."""
+    if isinstance(query, str):
+        return query, None
+    found = workflow._QueryDefinition.from_fn(query)
+    assert found is not None
+    assert found.name is not None
+    return found.name, found.ret_type

@@ -1,0 +1,112 @@
+"""What happens to an order and when: a script, and wishes at named points; one line of text that can be replayed.
+
+`manual: parcel.work#3 cancel@order-rest x2; parcel.task#7 pause@parcel-signal kill-before` reads: the order of the
+script `manual`; before the third `work` of the parcel's workflow a cancel over the orders' REST door, twice under
+one command id; when the parcel's seventh workflow task is due its worker dies, then a pause comes as a signal.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, cast, get_args
+
+from contracts.values import WarehouseMode
+from tests.proof.record import Door, Message
+from tests.proof.simulation.providers import Behaviour
+
+Kill = Literal["", "kill-before", "kill-after"]
+MESSAGES: tuple[Message, ...] = get_args(Message)
+DOORS: tuple[Door, ...] = get_args(Door)
+
+_WISH = re.compile(
+    r"(?P<point>\S+) (?P<message>[a-z-]+)@(?P<door>[a-z-]+)(?: x(?P<times>\d))?(?: (?P<kill>kill-\w+))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """A wish at a point of the run."""
+
+    point: str
+    message: Message
+    door: Door
+    times: int = 1
+    """More than once is the same command again, under the same command id."""
+    kill: Kill = ""
+    """The worker whose point it is dies just before, or just after."""
+
+    def __str__(self) -> str:
+        twice = f" x{self.times}" if self.times > 1 else ""
+        return f"{self.point} {self.message}@{self.door}{twice}{' ' + self.kill if self.kill else ''}"
+
+    @property
+    def worker(self) -> str:
+        return self.point.partition(".")[0]
+
+    @classmethod
+    def parse(cls, text: str) -> "Injection":
+        """Raises ValueError for a text that no injection writes."""
+        found = _WISH.fullmatch(text.strip())
+        if found is None or found["message"] not in MESSAGES or found["door"] not in DOORS:
+            raise ValueError(f"not `POINT MESSAGE@DOOR [xN] [kill-before|kill-after]`: {text.strip()!r}")
+        return cls(
+            found["point"],
+            cast("Message", found["message"]),
+            cast("Door", found["door"]),
+            int(found["times"] or 1),
+            cast("Kill", found["kill"] or ""),
+        )
+
+
+@dataclass(frozen=True)
+class Script:
+    """An order, the warehouse it meets and the people who help it on."""
+
+    name: str
+    mode: WarehouseMode = "manual"
+    pace_seconds: float = 0
+    opening: tuple[Injection, ...] = ()
+    """Wishes that belong to the script itself."""
+    payments: Mapping[str, tuple[Behaviour, ...]] = field(default_factory=dict[str, tuple[Behaviour, ...]])
+    carrier: Mapping[str, tuple[Behaviour, ...]] = field(default_factory=dict[str, tuple[Behaviour, ...]])
+    room: int | None = None
+    """Workflow tasks after which the server suggests to continue as new."""
+
+
+SCRIPTS = {
+    script.name: script
+    for script in (
+        Script("manual"),
+        Script("paced", mode="automatic", pace_seconds=1),
+        Script("held", opening=(Injection("order.authorize#1", "pause", "order-rest"),)),
+        Script(
+            "rough",
+            mode="automatic",
+            pace_seconds=1,
+            payments={"authorize": ("lost",), "capture": ("away", "lost"), "void": ("lost",)},
+            carrier={"book": ("lost",), "hand-over": ("no", "lost"), "void": ("away",)},
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One run to make."""
+
+    script: str
+    injections: tuple[Injection, ...] = ()
+    seed: int = 0
+
+    def __str__(self) -> str:
+        chance = f" (seed {self.seed})" if self.seed else ""
+        return f"{self.script}{chance}: {'; '.join(map(str, self.injections)) or 'nothing'}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Schedule":
+        """The schedule that was printed like this. Raises ValueError for anything else."""
+        found = re.fullmatch(r"(?P<script>\w+)(?: \(seed (?P<seed>\d+)\))?: (?P<wishes>.+)", text.strip())
+        if found is None or found["script"] not in SCRIPTS:
+            raise ValueError(f"not `SCRIPT: POINT MESSAGE@DOOR; …` with one of {', '.join(SCRIPTS)}: {text!r}")
+        wishes = [] if found["wishes"] == "nothing" else found["wishes"].split(";")
+        return cls(found["script"], tuple(map(Injection.parse, wishes)), int(found["seed"] or 0))

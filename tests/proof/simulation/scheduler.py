@@ -1,0 +1,186 @@
+"""Virtual time and one thread: who may go on next, and the named points at which something may come between.
+
+Real coroutines of ours run here without an event loop. Nothing they call on the twins ever waits for anything
+real, so they stop only where a twin says `await point(...)` or `await sleep(...)`.
+"""
+
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+BEGINNING = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place where a coroutine can be interrupted; "" is one nobody can name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    seconds: float
+
+
+class _Suspended:
+    def __init__(self, what: Point | Sleep) -> None:
+        self._what = what
+
+    def __await__(self) -> Generator[Point | Sleep, None, None]:
+        yield self._what
+
+
+def point(name: str) -> Awaitable[None]:
+    """Others may go on first."""
+    return _Suspended(Point(name))
+
+
+def sleep(seconds: float) -> Awaitable[None]:
+    """So much virtual time has passed."""
+    return _Suspended(Sleep(seconds))
+
+
+@dataclass(eq=False, slots=True)
+class Task:
+    """A coroutine and where it stands."""
+
+    coroutine: Coroutine[Any, Any, Any]
+    worker: str | None
+    """Whose process it runs in; it dies with it."""
+    at: str
+    place: str = ""
+    """What it is busy with; points inside are named after it."""
+    stages: int = 0
+    is_dead: bool = False
+
+
+@dataclass
+class Scheduler:
+    """Everything that is ready, and everything that waits for a moment."""
+
+    seed: int = 0
+    """0 goes first come, first served; any other number picks by chance, the same for the same number."""
+    now: datetime = BEGINNING
+    steps: int = 0
+    at_point: Callable[[str], None] = lambda _: None
+    """Called before a coroutine goes on from the named point."""
+    on_kill: list[Callable[[str], None]] = field(default_factory=list[Callable[[str], None]])
+    current: Task | None = None
+    _ready: list[Task] = field(default_factory=list[Task])
+    _sleeping: set[Task] = field(default_factory=set[Task])
+    _timers: list[tuple[datetime, int, Callable[[], None]]] = field(
+        default_factory=list[tuple[datetime, int, Callable[[], None]]]
+    )
+    _numbers: "count[int]" = field(default_factory=count)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str, worker: str | None = None) -> None:
+        """It runs as soon as it is its turn; `name` is the point before its first line."""
+        self._ready.append(Task(coroutine, worker, name))
+
+    def at(self, moment: datetime, action: Callable[[], None]) -> None:
+        heappush(self._timers, (moment, next(self._numbers), action))
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        self.at(self.now + timedelta(seconds=seconds), action)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing can go on before some time has passed."""
+        return not self._ready
+
+    @property
+    def next_moment(self) -> datetime | None:
+        return self._timers[0][0] if self._timers else None
+
+    def advance(self) -> None:
+        """It is the next moment at which anything happens, and that has happened."""
+        moment, _, action = heappop(self._timers)
+        self.now = max(self.now, moment)
+        action()
+
+    def step(self) -> None:
+        """One coroutine has gone on to its next point."""
+        self.steps += 1
+        place = self._random.randrange(len(self._ready)) if self.seed else 0
+        task = self._ready.pop(place)
+        if task.at:
+            # What comes between may kill this very task, so it has to be findable.
+            self._sleeping.add(task)
+            self.at_point(task.at)
+            self._sleeping.discard(task)
+        if not task.is_dead:
+            self._go_on(task)
+
+    def begins(self, place: str) -> None:
+        """The coroutine that runs now is busy with this."""
+        if self.current is not None:
+            self.current.place, self.current.stages = place, 0
+
+    def stage(self, name: str) -> Awaitable[None]:
+        """A point inside of what the coroutine that runs now is busy with."""
+        if self.current is None or not self.current.place:
+            return point("")
+        self.current.stages += 1
+        return point(f"{self.current.place}/{self.current.stages}-{name}")
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine that nobody may come between."""
+        before, self.current = self.current, None
+        try:
+            while True:
+                coroutine.send(None)
+        except StopIteration as done:
+            return done.value
+        finally:
+            self.current = before
+
+    def _go_on(self, task: Task) -> None:
+        self.current = task
+        try:
+            reached: Point | Sleep = task.coroutine.send(None)
+        except StopIteration:
+            return
+        finally:
+            self.current = None
+        if isinstance(reached, Sleep):
+            task.at = ""
+            self._sleeping.add(task)
+            self.after(reached.seconds, lambda: self._wake(task))
+        else:
+            task.at = reached.name
+            self._ready.append(task)
+
+    def _wake(self, task: Task) -> None:
+        if task in self._sleeping:
+            self._sleeping.discard(task)
+            self._ready.append(task)
+
+    def kill(self, worker: str) -> None:
+        """The process is gone, and with it all that ran in it; what it had committed stays."""
+        for task in [*self._ready, *self._sleeping]:
+            if task.worker == worker:
+                task.is_dead = True
+                task.coroutine.close()
+        self._ready = [task for task in self._ready if not task.is_dead]
+        self._sleeping = {task for task in self._sleeping if not task.is_dead}
+        for told in self.on_kill:
+            told(worker)
+
+    def close(self) -> None:
+        """Nothing is left half way."""
+        for task in [*self._ready, *self._sleeping]:
+            task.coroutine.close()
+        self._ready.clear()
+        self._sleeping.clear()
+        self._timers.clear()
+

@@ -1,0 +1,358 @@
+"""What each SQL statement of our code means, in Python over tables in memory."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from contracts.chassis.errors import Conflict
+from tests.proof.simulation.database import Row, Tables, plain, statement
+
+# The event store.
+
+
+@statement("select pg_advisory_xact_lock(hashtextextended(%s, 0))")
+def lock(tables: Tables, given: Sequence[Any]) -> list[Row]:
+    """Nobody else is here."""
+    return [{"pg_advisory_xact_lock": ""}]
+
+
+@statement("""
+    select stream, version, event_id, type, schema_version, data::text as data, meta ->> 'actor' as actor,
+        meta ->> 'commandId' as command_id, meta ->> 'causationId' as causation_id,
+        meta ->> 'traceparent' as traceparent, recorded_at
+    from events where stream = %s and version > %s order by version
+    """)
+def load(tables: Tables, given: Sequence[Any]) -> list[Row]:
+    stream, version = given
+    found: list[Row] = []
+    while row := tables.get("events", stream, version + 1):
+        found.append(row)
+        version += 1
+    return found
+
+
+@statement("""
+    insert into events (stream, version, event_id, type, schema_version, data, meta, recorded_at)
+    values (%s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s)
+    """)
+def append(tables: Tables, given: Sequence[Any]) -> int:
+    stream, version, event_id, kind, schema_version, data, meta, recorded_at = given
+    if tables.get("events", stream, version) is not None:
+        raise Conflict
+    if version > 1 and tables.get("events", stream, version - 1) is None:
+        raise AssertionError(f"a gap before version {version} of {stream}")
+    said = json.loads(meta)
+    row = {
+        "stream": stream,
+        "version": version,
+        "event_id": UUID(str(event_id)),
+        "type": kind,
+        "schema_version": schema_version,
+        "data": data,
+        "actor": said.get("actor"),
+        "command_id": said.get("commandId"),
+        "causation_id": said.get("causationId"),
+        "traceparent": said.get("traceparent"),
+        "recorded_at": recorded_at,
+        "place": tables.place(),
+    }
+    tables.put("events", (stream, version), row)
+    tables.put("streams", (stream,), {"stream": stream, "version": version})
+    return 1
+
+
+@statement("select max(version) as version from events where stream = %s")
+def last_version(tables: Tables, given: Sequence[Any]) -> list[Row]:
+    last = tables.get("streams", given[0])
+    return [{"version": last["version"] if last else None}]
+
+
+@statement("""
+    select (data ->> 'version')::integer as version from events
+    where stream = %s and type = 'AddressChanged' and data ->> 'command_id' = %s
+    """)
+def address_of_command(tables: Tables, given: Sequence[Any]) -> list[Row]:
+    stream, command_id = given
+    changed = [row for row in load(tables, (stream, 0)) if row["type"] == "AddressChanged"]
+    data = [json.loads(row["data"]) for row in changed]
+    return [{"version": each["version"]} for each in data if each.get("command_id") == command_id]
+
+
+# Receipts.
+
+_RECEIPT = (
+    "command_id", "name", "stream", "actor", "request_hash", "status", "code", "detail", "cut_off",
+    "first_version", "last_version", "answer", "received_at", "answered_at", "effective_at",
+)  # fmt: skip
+
+
+@statement("""
+    insert into receipts (command_id, name, stream, actor, request_hash) values (%s, %s, %s, %s, %s)
+    on conflict (command_id) do nothing returning command_id
+    """)
+def claim(tables: Tables, given: Sequence[Any]) -> list[Row]:
+    command_id = given[0]
+    if tables.get("receipts", command_id) is not None:
+        return []
+    row = dict.fromkeys(_RECEIPT) | dict(zip(_RECEIPT, given, strict=False))
+    tables.put("receipts", (command_id,), row | {"status": "RECEIVED", "received_at": tables.now()})
+    return [{"command_id": command_id}]
+
+
+@statement("select * from receipts where command_id = %(command_id)s")
+def receipt(tables: Tables, given: dict[str, Any]) -> list[Row]:
+    row = tables.get("receipts", given["command_id"])
+    return [row] if row else []
+
+
+@statement("""
+    update receipts set status = %(status)s, code = %(code)s, detail = %(detail)s, cut_off = %(cut_off)s,
+        first_version = %(first)s, last_version = %(last)s, answer = %(answer)s,
+        answered_at = case when %(status)s <> 'RECEIVED' then now() end,
+        effective_at = case when %(status)s = 'EFFECTIVE' then now() end
+    where command_id = %(command_id)s
+    """)
+def answer(tables: Tables, given: dict[str, Any]) -> int:
+    status = given["status"]
+    tables.update(
+        "receipts",
+        (given["command_id"],),
+        status=status,
+        code=given["code"],
+        detail=given["detail"],
+        cut_off=given["cut_off"],
+        first_version=given["first"],
+        last_version=given["last"],
+        answer=plain(given["answer"]),
+        answered_at=tables.now() if status != "RECEIVED" else None,
+        effective_at=tables.now() if status == "EFFECTIVE" else None,
+    )
+    return 1
+
+
+@statement("""
+    update receipts set status = %(status)s, code = coalesce(%(code)s, code),
+        detail = coalesce(%(detail)s, detail), cut_off = coalesce(%(cut_off)s, cut_off),
+        last_version = coalesce(%(version)s, last_version), answered_at = coalesce(answered_at, now()),
+        effective_at = case when %(status)s = 'EFFECTIVE' then now() else effective_at end
+    where command_id = %(command_id)s and status in ('RECEIVED', 'ACCEPTED')
+    """)
+def advance(tables: Tables, given: dict[str, Any]) -> int:
+    row = tables.get("receipts", given["command_id"])
+    if row is None or row["status"] not in ("RECEIVED", "ACCEPTED"):
+        return 0
+    tables.update(
+        "receipts",
+        (given["command_id"],),
+        status=given["status"],
+        code=_or(given["code"], row["code"]),
+        detail=_or(given["detail"], row["detail"]),
+        cut_off=_or(given["cut_off"], row["cut_off"]),
+        last_version=_or(given["version"], row["last_version"]),
+        answered_at=_or(row["answered_at"], tables.now()),
+        effective_at=tables.now() if given["status"] == "EFFECTIVE" else row["effective_at"],
+    )
+    return 1
+
+
+# What leaves the database, and what names a person.
+
+
+@statement("insert into outbox (bucket, key, topic, headers, body) values (%s, %s, %s, %s, %s)")
+def publish(tables: Tables, given: Sequence[Any]) -> int:
+    bucket, key, topic, headers, body = given
+    number = tables.identity()
+    row = {"id": number, "bucket": bucket, "key": key, "topic": topic, "headers": plain(headers), "body": body}
+    tables.put("outbox", (number,), row)
+    return 1
+
+
+@statement("insert into knocks (workflow_id, signal, command_id, traceparent) values (%s, %s, %s, %s)")
+def knock(tables: Tables, given: Sequence[Any]) -> int:
+    workflow_id, signal, command_id, traceparent = given
+    number = tables.identity()
+    row = {
+        "id": number,
+        "workflow_id": workflow_id,
+        "signal": signal,
+        "command_id": command_id,
+        "traceparent": traceparent,
+        "due_at": tables.now(),
+        "attempts": 0,
+    }
+    tables.put("knocks", (number,), row)
+    return 1
+
+
+@statement("""
+    insert into pii (ref, kind, version, content) values (%s, %s, %s, %s)
+    on conflict (ref, kind, version) do nothing
+    """)
+def keep_personal(tables: Tables, given: Sequence[Any]) -> int:
+    ref, kind, version, content = given
+    if tables.get("pii", ref, kind, version) is not None:
+        return 0
+    row = {"ref": ref, "kind": kind, "version": version, "content": plain(content)}
+    tables.put("pii", (ref, kind, version), row)
+    return 1
+
+
+@statement("select content from pii where ref = %s and kind = %s and version = %s")
+def personal(tables: Tables, given: Sequence[Any]) -> list[Row]:
+    row = tables.get("pii", *given)
+    return [{"content": row["content"]}] if row else []
+
+
+# The views.
+
+
+@statement("""
+    insert into order_view (
+        order_id, customer_id, stage, status, payment_status, step, version, document, placed_at, updated_at
+    )
+    values (
+        %(order_id)s, %(customer_id)s, %(stage)s, %(status)s, %(payment)s, %(step)s, %(version)s,
+        %(document)s, %(at)s, %(at)s
+    )
+    on conflict (order_id) do update
+    set stage = excluded.stage, status = excluded.status, payment_status = excluded.payment_status,
+        step = excluded.step, version = excluded.version, document = excluded.document,
+        updated_at = excluded.updated_at
+    where order_view.version < excluded.version
+    """)
+def show_order(tables: Tables, given: dict[str, Any]) -> int:
+    return _show(tables, "order_view", given["order_id"], given)
+
+
+@statement("""
+    insert into fulfillment_view (
+        fulfillment_id, order_id, n, stage, status, step, version, document, accepted_at, updated_at
+    )
+    values (
+        %(fulfillment_id)s, %(order_id)s, %(n)s, %(stage)s, %(status)s, %(step)s, %(version)s, %(document)s,
+        %(at)s, %(at)s
+    )
+    on conflict (fulfillment_id) do update
+    set stage = excluded.stage, status = excluded.status, step = excluded.step, version = excluded.version,
+        document = excluded.document, updated_at = excluded.updated_at
+    where fulfillment_view.version < excluded.version
+    """)
+def show_fulfillment(tables: Tables, given: dict[str, Any]) -> int:
+    return _show(tables, "fulfillment_view", given["fulfillment_id"], given)
+
+
+def _show(tables: Tables, table: str, key: str, given: dict[str, Any]) -> int:
+    before = tables.get(table, key)
+    if before is not None and before["version"] >= given["version"]:
+        return 0
+    tables.put(table, (key,), given | {"document": plain(given["document"])})
+    return 1
+
+
+# The stock.
+
+
+@statement("select sku from stock where sku = any(%s)")
+def known_articles(tables: Tables, given: Sequence[Any]) -> list[Row]:
+    return [{"sku": sku} for sku in dict.fromkeys(given[0]) if tables.get("stock", sku)]
+
+
+@statement("select sku, available from stock where sku = any(%s) order by sku for update")
+def available(tables: Tables, given: Sequence[Any]) -> list[Row]:
+    found = (tables.get("stock", sku) for sku in sorted(set(given[0])))
+    return [{"sku": row["sku"], "available": row["available"]} for row in found if row]
+
+
+@statement("""
+    update stock set available = available - moved.quantity, held = held + moved.quantity
+    from unnest(%s::text[], %s::integer[]) as moved (sku, quantity) where stock.sku = moved.sku
+    """)
+def hold(tables: Tables, given: Sequence[Any]) -> int:
+    skus, quantities = given
+    for sku, quantity in zip(skus, quantities, strict=True):
+        _move(tables, sku, available=-quantity, held=quantity)
+    return len(skus)
+
+
+@statement("""
+    insert into stock_ledger (order_id, sku, quantity, state) select %s, sku, quantity, 'HELD'
+    from unnest(%s::text[], %s::integer[]) as moved (sku, quantity)
+    """)
+def note_held(tables: Tables, given: Sequence[Any]) -> int:
+    order_id, skus, quantities = given
+    for sku, quantity in zip(skus, quantities, strict=True):
+        if tables.get("stock_ledger", order_id, sku) is not None:
+            raise psycopg.errors.UniqueViolation("stock_ledger_pkey")
+        row = {"order_id": order_id, "sku": sku, "quantity": quantity, "state": "HELD"}
+        tables.put("stock_ledger", (order_id, sku), row)
+    return len(skus)
+
+
+@statement("""
+    update stock_ledger set state = 'CONFIRMED', moved_at = now() where order_id = %s and state = 'HELD'
+    """)
+def confirm(tables: Tables, given: Sequence[Any]) -> int:
+    return len(_moved(tables, given[0], "CONFIRMED", since=("HELD",)))
+
+
+@statement("""
+    with released as (
+        update stock_ledger set state = 'RELEASED', moved_at = now()
+        where order_id = %s and state in ('HELD', 'CONFIRMED') returning sku, quantity
+    )
+    update stock set available = available + released.quantity, held = held - released.quantity
+    from released where stock.sku = released.sku
+    """)
+def release(tables: Tables, given: Sequence[Any]) -> int:
+    moved = _moved(tables, given[0], "RELEASED", since=("HELD", "CONFIRMED"))
+    for line in moved:
+        _move(tables, line["sku"], available=line["quantity"], held=-line["quantity"])
+    return len(moved)
+
+
+@statement("""
+    with shipped as (
+        update stock_ledger set state = 'SHIPPED', moved_at = now()
+        where order_id = %s and state in ('HELD', 'CONFIRMED') returning sku, quantity
+    )
+    update stock set held = held - shipped.quantity, shipped = stock.shipped + shipped.quantity
+    from shipped where stock.sku = shipped.sku
+    """)
+def ship(tables: Tables, given: Sequence[Any]) -> int:
+    moved = _moved(tables, given[0], "SHIPPED", since=("HELD", "CONFIRMED"))
+    for line in moved:
+        _move(tables, line["sku"], held=-line["quantity"], shipped=line["quantity"])
+    return len(moved)
+
+
+@statement("select sku, name, initial, available, held, shipped from stock order by sku")
+def levels(tables: Tables, given: Any) -> list[Row]:
+    return sorted(tables.all("stock"), key=lambda row: row["sku"])
+
+
+def _moved(tables: Tables, order_id: str, state: str, *, since: Sequence[str]) -> list[Row]:
+    """The order's lines that were in one of those states, now in the new one."""
+    lines = [
+        row for row in tables.all("stock_ledger") if row["order_id"] == order_id and row["state"] in since
+    ]
+    for line in lines:
+        tables.update("stock_ledger", (order_id, line["sku"]), state=state)
+    return lines
+
+
+def _move(tables: Tables, sku: str, **by: int) -> None:
+    row = tables.get("stock", sku)
+    assert row is not None
+    after = {name: row[name] + quantity for name, quantity in by.items()}
+    if min(after.values()) < 0:
+        raise psycopg.errors.CheckViolation(f"stock of {sku}")
+    tables.update("stock", (sku,), **after)
+
+
+def _or(value: Any, otherwise: Any) -> Any:
+    return otherwise if value is None else value
+
+
