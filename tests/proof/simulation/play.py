@@ -20,10 +20,12 @@ from tests.proof.simulation.scheduler import BEGINNING
 from tests.proof.simulation.temporal import Endless, Room, Status
 from tests.proof.simulation.wishes import ACTOR, Wished
 
+ORDER = demo_order("happy").model_copy(update={"items": demo_order("happy").items[:2]})
 PATIENCE = timedelta(minutes=20)
 """Timers due within so long are waited for; after that people help whoever is stuck."""
 LONGEST = timedelta(days=60)
-MOST_STEPS = 20_000
+MOST_STEPS = 3_000
+"""A run takes about 250."""
 
 
 @dataclass
@@ -65,14 +67,15 @@ class _Play:
                 self._run()
             except Endless as error:
                 record.troubles.append(f"no end: {error}")
-            self._write(record)
-            self.house.close()
+            finally:
+                self.house.close()
+        self._write(record)
         return Played(self.schedule, record, self.points)
 
     def _place(self) -> None:
         granted = self.scheduler.run(
             self.house.order_intake.place(
-                demo_order("happy"),
+                ORDER,
                 command_id="place",
                 actor=ACTOR,
                 request_hash="",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -156,6 +157,33 @@ def advance(tables: Tables, given: dict[str, Any]) -> int:
         effective_at=tables.now() if given["status"] == "EFFECTIVE" else row["effective_at"],
     )
     return 1
+
+
+@statement("""
+    select
+        (
+            select count(*) from receipts
+            where stream = %(stream)s and code is distinct from 'TOO_MANY_WISHES'
+        ) as life,
+        (
+            select extract(epoch from received_at + interval '1 minute' - now())::float from receipts
+            where stream = %(stream)s and code is distinct from 'TOO_MANY_WISHES'
+            order by received_at desc offset %(per_minute)s - 1 limit 1
+        ) as free_in_seconds
+    """)
+def count_wishes(tables: Tables, given: dict[str, Any]) -> list[Row]:
+    moments = sorted(
+        (
+            row["received_at"]
+            for row in tables.all("receipts")
+            if row["stream"] == given["stream"] and row["code"] != "TOO_MANY_WISHES"
+        ),
+        reverse=True,
+    )
+    free = None
+    if len(moments) >= given["per_minute"]:
+        free = (moments[given["per_minute"] - 1] + timedelta(minutes=1) - tables.now()).total_seconds()
+    return [{"life": len(moments), "free_in_seconds": free}]
 
 
 # What leaves the database, and what names a person.

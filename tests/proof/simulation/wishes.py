@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts import fulfillment, order
-from contracts.chassis.errors import NotFound
+from contracts.chassis.errors import Invalid, NotFound, TooMany
 from contracts.envelope import Wish, WishName, WishPayload
 from contracts.order import RequestAddress, UpdateOrder
 from contracts.values import Address, Hold, HoldReason
@@ -91,7 +91,7 @@ class Wished:
         asked = self._ask_order(house) if side == "order" else self._ask_parcel(house)
         try:
             house.scheduler.run(asked)
-        except NotFound:
+        except (Invalid, NotFound, TooMany):
             return False
         return True
 

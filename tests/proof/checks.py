@@ -1,0 +1,304 @@
+"""What must hold of every recorded run: pure functions from the record to what is wrong with it.
+
+They know facts, receipts and ledgers by the names these have on disk, and neither the services' code nor the
+harness that made the record, so that a simulation and real processes are judged by the same words.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.proof.record import Fact, Record
+
+NEVER_BOTH = "never cancelled and handed over"
+MONEY = "never captured and cancelled"
+HELD = "no step starts under a hold"
+ADDRESS = "the label carries the last accepted address"
+RECEIPTS = "every command has one final receipt"
+ENDS = "every order ends"
+GAPLESS = "streams have no gaps"
+STOCK = "the stock adds up"
+ONE = "one effective fulfillment for each order and n"
+STEPS = "each step is done once, in its order"
+REPLAYS = "a replay asks for the same"
+
+_BARE = re.compile(r".+/\d+")
+"""The command id that a workflow gives to a bare signal."""
+_FINAL = ("REJECTED", "EFFECTIVE", "SUPERSEDED")
+_STARTS = ("StepStarted", "LabelRequested", "HandOverStarted")
+_ORDER_UNDONE = ("OrderCancelled", "OrderFailed")
+_PARCEL_UNDONE = ("FulfillmentCancelled", "FulfillmentFailed")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """An invariant that did not hold, and what shows it."""
+
+    invariant: str
+    evidence: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.evidence}"
+
+
+Check = Callable[[Record], Iterator[Violation]]
+
+
+def violations(record: Record) -> list[Violation]:
+    """Everything that is wrong with the run."""
+    return [found for check in CHECKS for found in check(record)]
+
+
+def never_cancelled_and_handed_over(record: Record) -> Iterator[Violation]:
+    """The carrier never takes a parcel whose cancel was accepted, nor one of an order that ended without it."""
+    undone = {_order_of(fact.stream): fact.type for fact in record.facts if fact.type in _ORDER_UNDONE}
+    for stream, facts in record.streams("fulfillments"):
+        about = stream.removeprefix("fulfillment-")
+        taken = bool(_of(facts, "HandedOver")) or bool(record.effects_on(about, "hand-over"))
+        for refusal in _of(facts, "CancelRequested", *_PARCEL_UNDONE):
+            if taken:
+                yield Violation(NEVER_BOTH, f"{stream} has {refusal.type} and the carrier took it")
+        if taken and (order := about.rpartition("-")[0]) in undone:
+            yield Violation(NEVER_BOTH, f"{order} has {undone[order]} and the carrier took {stream}")
+
+
+def never_captured_and_cancelled(record: Record) -> Iterator[Violation]:
+    """Captured at most once and in full, only for what was shipped; what is not captured is voided at the end."""
+    for stream, facts in record.streams("orders"):
+        order = _order_of(stream)
+        total = facts[0].data["total_minor"]
+        captures = record.effects_on(order, "capture")
+        taken = {each.reference for each in captures}
+        if len(captures) > 1 or any(each.amount_minor != total for each in captures):
+            yield Violation(MONEY, f"{order} captured {[each.amount_minor for each in captures]} of {total}")
+        if captures and _of(facts, *_ORDER_UNDONE):
+            yield Violation(MONEY, f"{order} was captured and ended without a parcel")
+        if _of(facts, "OrderShipped") and not captures and not _of(facts, "CaptureRefused"):
+            yield Violation(MONEY, f"{order} was shipped and never paid for")
+        voided = {each.reference for each in record.effects_on(order, "void")}
+        for each in record.effects_on(order, "authorize"):
+            if _has_ended(facts) and each.reference not in voided | taken:
+                yield Violation(MONEY, f"{order} ended and {each.reference} is still authorized")
+
+
+def no_step_starts_under_a_hold(record: Record) -> Iterator[Violation]:
+    """Between a hold and its release nothing begins; a hold from before the parcel existed came with it."""
+    parcels = dict(record.streams("fulfillments"))
+    for stream, facts in parcels.items():
+        standing: set[str] = set()
+        for fact in facts:
+            if fact.type == "HoldPlaced":
+                standing.add(fact.data["handle"])
+            elif fact.type == "HoldReleased":
+                standing.discard(fact.data["handle"])
+            elif fact.type in _STARTS and standing:
+                yield Violation(HELD, f"{stream} has {_named(fact)} at version {fact.version} under {standing}")
+    for stream, facts in record.streams("orders"):
+        placed = _of(facts, "FulfillmentHoldPlaced", "HoldPlaced")
+        released = [
+            handle for fact in _of(facts, "FulfillmentHoldsReleased") for handle in fact.data["handles"]
+        ]
+        released += [fact.data["handle"] for fact in _of(facts, "HoldReleased")]
+        waiting = {_handle(fact) for fact in placed} - set(released)
+        for parcel in parcels:
+            if _order_of(stream) == parcel.removeprefix("fulfillment-").rpartition("-")[0]:
+                arrived = {fact.data["handle"] for fact in _of(parcels[parcel], "HoldPlaced")}
+                if waiting - arrived:
+                    yield Violation(HELD, f"{parcel} began without {waiting - arrived}, placed on its order")
+    yield from _pauses_that_left_no_hold(record)
+
+
+def _pauses_that_left_no_hold(record: Record) -> Iterator[Violation]:
+    by_command = {
+        fact.data.get("command_id") or fact.command_id
+        for fact in record.facts
+        if fact.type in ("HoldPlaced", "FulfillmentHoldPlaced")
+    }
+    for receipt in record.receipts:
+        if receipt.name.startswith("pause") and receipt.status == "EFFECTIVE":
+            if receipt.command_id not in by_command:
+                yield Violation(HELD, f"{receipt.command_id} is EFFECTIVE and held nothing")
+
+
+def the_label_carries_the_last_accepted_address(record: Record) -> Iterator[Violation]:
+    """What the carrier took goes where the last accepted change says, or where the order said at first."""
+    for stream, facts in record.streams("fulfillments"):
+        if not _of(facts, "HandedOver"):
+            continue
+        changes = _of(facts, "AddressChanged")
+        last = changes[-1].data["version"] if changes else facts[0].data["address_version"]
+        n = _of(facts, "HandOverStarted")[-1].data["label_n"] if _of(facts, "HandOverStarted") else None
+        asked = {fact.data["n"]: fact.data["address_version"] for fact in _of(facts, "LabelRequested")}
+        if asked.get(n) != last:
+            yield Violation(ADDRESS, f"{stream} left with version {asked.get(n)}, the last accepted is {last}")
+        booked = {fact.data["n"]: fact.data["tracking_reference"] for fact in _of(facts, "LabelBooked")}
+        printed = [
+            each.address
+            for each in record.effects_on(stream.removeprefix("fulfillment-"), "book")
+            if each.reference == booked.get(n)
+        ]
+        if printed and printed != [record.addresses.get((stream, last))]:
+            yield Violation(ADDRESS, f"{stream} left with another address than its version {last}")
+    yield from _addresses_that_differ(record)
+
+
+def _addresses_that_differ(record: Record) -> Iterator[Violation]:
+    """Both services mean the same address by a version, and the order learns of the last one."""
+    parcels = dict(record.streams("fulfillments"))
+    for parcel, facts in parcels.items():
+        order = f"order-{parcel.removeprefix('fulfillment-').rpartition('-')[0]}"
+        for version in [facts[0].data["address_version"]] + [
+            fact.data["version"] for fact in _of(facts, "AddressChanged")
+        ]:
+            ours, theirs = record.addresses.get((parcel, version)), record.addresses.get((order, version))
+            if theirs is not None and ours != theirs:
+                yield Violation(ADDRESS, f"version {version} of {parcel} is another one in its order")
+
+
+def every_command_has_one_final_receipt(record: Record) -> Iterator[Violation]:
+    """Who sent a wish and was not told that nobody is there finds one final answer, the same in both stores."""
+    for receipt in record.receipts:
+        if receipt.status not in _FINAL:
+            yield Violation(RECEIPTS, f"{receipt.command_id} is {receipt.status} in {receipt.service}")
+    known = {(each.service, each.command_id): each for each in record.receipts}
+    for sent in record.sent:
+        service = "orders" if sent.door.startswith("order") else "fulfillments"
+        if sent.told != "nobody" and sent.command_id and (service, sent.command_id) not in known:
+            yield Violation(RECEIPTS, f"{sent.command_id} by {sent.door} has none in {service}")
+    named = {each.command_id for each in record.receipts if _BARE.fullmatch(each.command_id)}
+    bare = [each for each in record.sent if each.command_id is None and each.told == "sent"]
+    if len(named) != len(bare):
+        yield Violation(RECEIPTS, f"{len(bare)} bare signals were taken, {len(named)} have one")
+    for (service, command_id), ours in known.items():
+        theirs = known.get(("fulfillments", command_id)) if service == "orders" else None
+        if theirs and not _agree(ours.status, theirs.status):
+            yield Violation(
+                RECEIPTS, f"{command_id} is {ours.status} in orders and {theirs.status} in fulfillments"
+            )
+
+
+def _agree(order: str, fulfillment: str) -> bool:
+    return order == fulfillment
+
+
+def every_order_ends(record: Record) -> Iterator[Violation]:
+    """Workflows, streams and the ends of both services tell the same story, and nobody waits for anything."""
+    for ended in record.workflows:
+        if ended.status != "completed":
+            yield Violation(ENDS, f"{ended.workflow_id} is {ended.status}")
+    if record.undelivered:
+        yield Violation(ENDS, f"{record.undelivered} knocks were not delivered")
+    shipped = {
+        stream.removeprefix("fulfillment-").rpartition("-")[0]
+        for stream, facts in record.streams("fulfillments")
+        if _of(facts, "HandedOver")
+    }
+    for stream, facts in record.streams("fulfillments"):
+        if not _of(facts, "HandedOver", *_PARCEL_UNDONE):
+            yield Violation(ENDS, f"{stream} stops after {facts[-1].type}")
+    for stream, facts in record.streams("orders"):
+        if not _has_ended(facts):
+            yield Violation(ENDS, f"{stream} stops after {facts[-1].type}")
+        if bool(_of(facts, "OrderShipped")) != (_order_of(stream) in shipped):
+            yield Violation(ENDS, f"{stream} and its parcel ended differently")
+
+
+def streams_have_no_gaps(record: Record) -> Iterator[Violation]:
+    """Versions of each stream count from one."""
+    for service in ("orders", "fulfillments"):
+        for stream, facts in record.streams(service):
+            if [fact.version for fact in facts] != list(range(1, len(facts) + 1)):
+                yield Violation(GAPLESS, f"{stream} has versions {[fact.version for fact in facts]}")
+
+
+def the_stock_adds_up(record: Record) -> Iterator[Violation]:
+    """Of each article initial = available + held + shipped; once all orders ended exactly what left is shipped."""
+    left: Counter[str] = Counter()
+    for _, facts in record.streams("orders"):
+        if _of(facts, "OrderShipped"):
+            for line in facts[0].data["lines"]:
+                left[line["sku"]] += line["quantity"]
+    for level in record.stock:
+        if level.initial != level.available + level.held + level.shipped or level.available < 0:
+            yield Violation(STOCK, f"{level}")
+        elif all(_has_ended(facts) for _, facts in record.streams("orders")):
+            if (level.held, level.shipped) != (0, left[level.sku]):
+                yield Violation(STOCK, f"{left[level.sku]} of {level.sku} left: {level}")
+
+
+def one_effective_fulfillment(record: Record) -> Iterator[Violation]:
+    """An order's parcel is handed over at most once, and no label of it is left standing."""
+    for stream, facts in record.streams("fulfillments"):
+        about = stream.removeprefix("fulfillment-")
+        if len(_of(facts, "FulfillmentAccepted")) != 1 or len(_of(facts, "HandedOver")) > 1:
+            yield Violation(ONE, f"{stream} began or left more than once")
+        taken = record.effects_on(about, "hand-over")
+        if len(taken) > 1:
+            yield Violation(ONE, f"the carrier took {stream} {len(taken)} times")
+        gone = {each.reference for each in (*taken, *record.effects_on(about, "void-label"))}
+        for label in record.effects_on(about, "book"):
+            if label.reference not in gone and _of(facts, "HandedOver", *_PARCEL_UNDONE):
+                yield Violation(ONE, f"{stream} ended and its label {label.reference} stands")
+
+
+def each_step_is_done_once_in_its_order(record: Record) -> Iterator[Violation]:
+    """A hold, a cancel or a lost worker makes no step again, and none is skipped: on it goes where it was."""
+    for stream, facts in record.streams("fulfillments"):
+        due = [f"pick:{line}" for line in range(1, len(facts[0].data["lines"]) + 1)] + ["quality", "pack"]
+        done: list[str] = []
+        for fact in facts:
+            expected = due[len(done)] if len(done) < len(due) else None
+            if fact.type in ("StepStarted", "StepCompleted") and fact.data["step_key"] != expected:
+                yield Violation(STEPS, f"{stream} has {_named(fact)} when {expected} is due")
+                break
+            if fact.type == "StepCompleted":
+                done.append(fact.data["step_key"])
+            if fact.type in ("LabelRequested", "HandOverStarted") and expected is not None:
+                yield Violation(STEPS, f"{stream} has {_named(fact)} when {expected} is due")
+                break
+
+
+def nothing_broke(record: Record) -> Iterator[Violation]:
+    """No workflow raised, no replay differed, no run went round in circles."""
+    for trouble in record.troubles:
+        yield Violation(ENDS if trouble.startswith("no end") else REPLAYS, trouble)
+
+
+CHECKS: Sequence[Check] = (
+    nothing_broke,
+    never_cancelled_and_handed_over,
+    never_captured_and_cancelled,
+    no_step_starts_under_a_hold,
+    the_label_carries_the_last_accepted_address,
+    every_command_has_one_final_receipt,
+    every_order_ends,
+    streams_have_no_gaps,
+    the_stock_adds_up,
+    one_effective_fulfillment,
+    each_step_is_done_once_in_its_order,
+)
+
+
+def _of(facts: Sequence[Fact], *types: str) -> list[Fact]:
+    return [fact for fact in facts if fact.type in types]
+
+
+def _order_of(stream: str) -> str:
+    return stream.removeprefix("order-")
+
+
+def _has_ended(facts: Sequence[Fact]) -> bool:
+    """The order has settled money and stock, or waits for a person to settle the money."""
+    return bool(_of(facts, "PaymentCaptured", "CaptureRefused", *_ORDER_UNDONE))
+
+
+def _handle(fact: Fact) -> str:
+    hold: Mapping[str, Any] = fact.data.get("hold") or fact.data
+    return hold["handle"]
+
+
+def _named(fact: Fact) -> str:
+    step = fact.data.get("step_key") or fact.data.get("n") or ""
+    return f"{fact.type} {step}".strip()

@@ -1,0 +1,84 @@
+"""Every wish at every boundary, alone, doubled, in pairs and with workers that die: which schedules to play.
+
+A script is played once without any wish to learn its boundaries: each workflow task of both workflows, and
+between them each activity, each commit inside of one, and each moment at which a provider or the other service
+has been asked or has answered.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle, product
+
+from tests.proof.record import Door, Message
+from tests.proof.simulation.play import play
+from tests.proof.simulation.schedule import DOORS, MESSAGES, Injection, Kill, Schedule
+
+PAIRED: tuple[Message, ...] = ("cancel", "pause", "address")
+
+
+def points(script: str, seed: int = 0) -> list[str]:
+    """The named points of the script, in the order in which a run comes to them."""
+    return play(Schedule(script, seed=seed)).points
+
+
+def boundaries(points: Sequence[str]) -> list[str]:
+    """The workflow tasks of both workflows."""
+    return [point for point in points if ".task#" in point]
+
+
+def alone(
+    script: str,
+    points: Sequence[str],
+    *,
+    messages: Sequence[Message] = MESSAGES,
+    times: int = 1,
+    kill: Kill = "",
+    seed: int = 0,
+) -> Iterator[Schedule]:
+    """Each message through each door at each point."""
+    for point, message, door in product(points, messages, DOORS):
+        if kill and point.partition(".")[0] not in ("order", "parcel"):
+            continue
+        yield Schedule(script, (Injection(point, message, door, times, kill),), seed)
+
+
+def in_pairs(
+    script: str, points: Sequence[str], *, doors: Sequence[tuple[Door, Door]], kill: Kill = "", seed: int = 0
+) -> Iterator[Schedule]:
+    """Each two of cancel, pause and address at each two points, the second not before the first."""
+    through = cycle(doors)
+    for place, first in enumerate(points):
+        for second, one, other in product(points[place:], PAIRED, PAIRED):
+            door, another = next(through)
+            yield Schedule(
+                script, (Injection(first, one, door), Injection(second, other, another, 1, kill)), seed
+            )
+
+
+ALL_DOORS: Sequence[tuple[Door, Door]] = tuple(product(DOORS, DOORS))
+
+
+def selection(seed: int = 0) -> Iterator[Schedule]:
+    """What fits into three minutes on two cores: every boundary, every message, every door."""
+    for script in ("manual", "paced"):
+        places = points(script, seed)
+        tasks = boundaries(places)
+        yield Schedule(script, seed=seed)
+        yield from alone(script, places, seed=seed)
+        yield from alone(script, tasks, times=2, seed=seed)
+        yield from alone(script, tasks, kill="kill-before", seed=seed)
+        yield from alone(script, tasks, kill="kill-after", seed=seed)
+        yield from in_pairs(script, tasks, doors=ALL_DOORS, seed=seed)
+    held = boundaries(points("held", seed))
+    yield from alone("held", held, messages=("resume", "release", "cancel", "address"), seed=seed)
+
+
+def everything(seed: int = 0) -> Iterator[Schedule]:
+    """Every script, every named point, every variant, and the pairs through all doors."""
+    for script in ("manual", "held", "paced", "rough"):
+        places = points(script, seed)
+        yield Schedule(script, seed=seed)
+        for times, kill in product((1, 2), ("", "kill-before", "kill-after")):
+            yield from alone(script, places, times=times, kill=kill, seed=seed)
+        for pair in ALL_DOORS:
+            yield from in_pairs(script, boundaries(places), doors=[pair], seed=seed)
+        yield from in_pairs(script, boundaries(places), doors=ALL_DOORS, kill="kill-before", seed=seed)
