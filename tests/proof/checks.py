@@ -28,6 +28,7 @@ _BARE = re.compile(r".+/\d+")
 """The command id that a workflow gives to a bare signal."""
 _FINAL = ("REJECTED", "EFFECTIVE", "SUPERSEDED")
 _STARTS = ("StepStarted", "LabelRequested", "HandOverStarted")
+_ORDER_STARTS = ("StockHeld", "PaymentAuthorizationRequested", "OrderConfirmed")
 _ORDER_UNDONE = ("OrderCancelled", "OrderFailed")
 _PARCEL_UNDONE = ("FulfillmentCancelled", "FulfillmentFailed")
 
@@ -54,7 +55,7 @@ def violations(record: Record) -> list[Violation]:
 def never_cancelled_and_handed_over(record: Record) -> Iterator[Violation]:
     """The carrier never takes a parcel whose cancel was accepted, nor one of an order that ended without it."""
     undone = {_order_of(fact.stream): fact.type for fact in record.facts if fact.type in _ORDER_UNDONE}
-    for stream, facts in record.streams("fulfillments"):
+    for stream, facts in record.parcels:
         about = stream.removeprefix("fulfillment-")
         taken = bool(_of(facts, "HandedOver")) or bool(record.effects_on(about, "hand-over"))
         for refusal in _of(facts, "CancelRequested", *_PARCEL_UNDONE):
@@ -66,7 +67,7 @@ def never_cancelled_and_handed_over(record: Record) -> Iterator[Violation]:
 
 def never_captured_and_cancelled(record: Record) -> Iterator[Violation]:
     """Captured at most once and in full, only for what was shipped; what is not captured is voided at the end."""
-    for stream, facts in record.streams("orders"):
+    for stream, facts in record.orders:
         order = _order_of(stream)
         total = facts[0].data["total_minor"]
         captures = record.effects_on(order, "capture")
@@ -85,29 +86,42 @@ def never_captured_and_cancelled(record: Record) -> Iterator[Violation]:
 
 def no_step_starts_under_a_hold(record: Record) -> Iterator[Violation]:
     """Between a hold and its release nothing begins; a hold from before the parcel existed came with it."""
-    parcels = dict(record.streams("fulfillments"))
+    parcels = dict(record.parcels)
     for stream, facts in parcels.items():
-        standing: set[str] = set()
-        for fact in facts:
-            if fact.type == "HoldPlaced":
-                standing.add(fact.data["handle"])
-            elif fact.type == "HoldReleased":
-                standing.discard(fact.data["handle"])
-            elif fact.type in _STARTS and standing:
-                yield Violation(HELD, f"{stream} has {_named(fact)} at version {fact.version} under {standing}")
-    for stream, facts in record.streams("orders"):
-        placed = _of(facts, "FulfillmentHoldPlaced", "HoldPlaced")
-        released = [
-            handle for fact in _of(facts, "FulfillmentHoldsReleased") for handle in fact.data["handles"]
-        ]
-        released += [fact.data["handle"] for fact in _of(facts, "HoldReleased")]
-        waiting = {_handle(fact) for fact in placed} - set(released)
+        yield from _starts_under_a_hold(stream, facts, _STARTS)
+    for stream, facts in record.orders:
+        yield from _starts_under_a_hold(stream, facts, _ORDER_STARTS)
+        lifted = {handle for fact in _of(facts, "FulfillmentHoldsReleased") for handle in fact.data["handles"]}
+        waiting = {_handle(fact) for fact in _of(facts, "FulfillmentHoldPlaced")} - lifted
         for parcel in parcels:
             if _order_of(stream) == parcel.removeprefix("fulfillment-").rpartition("-")[0]:
                 arrived = {fact.data["handle"] for fact in _of(parcels[parcel], "HoldPlaced")}
                 if waiting - arrived:
                     yield Violation(HELD, f"{parcel} began without {waiting - arrived}, placed on its order")
     yield from _pauses_that_left_no_hold(record)
+
+
+def _starts_under_a_hold(stream: str, facts: Sequence[Fact], starts: Sequence[str]) -> Iterator[Violation]:
+    """A cancel that a person has not answered stands like a hold."""
+    standing: set[str] = set()
+    for fact in facts:
+        match fact.type:
+            case "HoldPlaced":
+                standing.add(_handle(fact))
+            case "HoldReleased":
+                standing.discard(_handle(fact))
+            case "CancelAsked":
+                standing.add(fact.data["command_id"])
+            case "CancelRequested" | "CancelRejected":
+                standing.discard(fact.data["command_id"])
+            case found if found in starts and standing and not _is_renewal(fact):
+                yield Violation(HELD, f"{stream} has {_named(fact)} at version {fact.version} under {standing}")
+            case _:
+                pass
+
+
+def _is_renewal(fact: Fact) -> bool:
+    return fact.type == "PaymentAuthorizationRequested" and fact.data["n"] > 1
 
 
 def _pauses_that_left_no_hold(record: Record) -> Iterator[Violation]:
@@ -124,7 +138,7 @@ def _pauses_that_left_no_hold(record: Record) -> Iterator[Violation]:
 
 def the_label_carries_the_last_accepted_address(record: Record) -> Iterator[Violation]:
     """What the carrier took goes where the last accepted change says, or where the order said at first."""
-    for stream, facts in record.streams("fulfillments"):
+    for stream, facts in record.parcels:
         if not _of(facts, "HandedOver"):
             continue
         changes = _of(facts, "AddressChanged")
@@ -146,7 +160,7 @@ def the_label_carries_the_last_accepted_address(record: Record) -> Iterator[Viol
 
 def _addresses_that_differ(record: Record) -> Iterator[Violation]:
     """Both services mean the same address by a version, and the order learns of the last one."""
-    parcels = dict(record.streams("fulfillments"))
+    parcels = dict(record.parcels)
     for parcel, facts in parcels.items():
         order = f"order-{parcel.removeprefix('fulfillment-').rpartition('-')[0]}"
         for version in [facts[0].data["address_version"]] + [
@@ -192,13 +206,13 @@ def every_order_ends(record: Record) -> Iterator[Violation]:
         yield Violation(ENDS, f"{record.undelivered} knocks were not delivered")
     shipped = {
         stream.removeprefix("fulfillment-").rpartition("-")[0]
-        for stream, facts in record.streams("fulfillments")
+        for stream, facts in record.parcels
         if _of(facts, "HandedOver")
     }
-    for stream, facts in record.streams("fulfillments"):
+    for stream, facts in record.parcels:
         if not _of(facts, "HandedOver", *_PARCEL_UNDONE):
             yield Violation(ENDS, f"{stream} stops after {facts[-1].type}")
-    for stream, facts in record.streams("orders"):
+    for stream, facts in record.orders:
         if not _has_ended(facts):
             yield Violation(ENDS, f"{stream} stops after {facts[-1].type}")
         if bool(_of(facts, "OrderShipped")) != (_order_of(stream) in shipped):
@@ -207,30 +221,30 @@ def every_order_ends(record: Record) -> Iterator[Violation]:
 
 def streams_have_no_gaps(record: Record) -> Iterator[Violation]:
     """Versions of each stream count from one."""
-    for service in ("orders", "fulfillments"):
-        for stream, facts in record.streams(service):
-            if [fact.version for fact in facts] != list(range(1, len(facts) + 1)):
-                yield Violation(GAPLESS, f"{stream} has versions {[fact.version for fact in facts]}")
+    for stream, facts in record.streams():
+        versions = [fact.version for fact in facts]
+        if versions != list(range(1, len(facts) + 1)):
+            yield Violation(GAPLESS, f"{stream} has versions {versions}")
 
 
 def the_stock_adds_up(record: Record) -> Iterator[Violation]:
     """Of each article initial = available + held + shipped; once all orders ended exactly what left is shipped."""
     left: Counter[str] = Counter()
-    for _, facts in record.streams("orders"):
+    for _, facts in record.orders:
         if _of(facts, "OrderShipped"):
             for line in facts[0].data["lines"]:
                 left[line["sku"]] += line["quantity"]
     for level in record.stock:
         if level.initial != level.available + level.held + level.shipped or level.available < 0:
             yield Violation(STOCK, f"{level}")
-        elif all(_has_ended(facts) for _, facts in record.streams("orders")):
+        elif all(_has_ended(facts) for _, facts in record.orders):
             if (level.held, level.shipped) != (0, left[level.sku]):
                 yield Violation(STOCK, f"{left[level.sku]} of {level.sku} left: {level}")
 
 
 def one_effective_fulfillment(record: Record) -> Iterator[Violation]:
     """An order's parcel is handed over at most once, and no label of it is left standing."""
-    for stream, facts in record.streams("fulfillments"):
+    for stream, facts in record.parcels:
         about = stream.removeprefix("fulfillment-")
         if len(_of(facts, "FulfillmentAccepted")) != 1 or len(_of(facts, "HandedOver")) > 1:
             yield Violation(ONE, f"{stream} began or left more than once")
@@ -245,7 +259,7 @@ def one_effective_fulfillment(record: Record) -> Iterator[Violation]:
 
 def each_step_is_done_once_in_its_order(record: Record) -> Iterator[Violation]:
     """A hold, a cancel or a lost worker makes no step again, and none is skipped: on it goes where it was."""
-    for stream, facts in record.streams("fulfillments"):
+    for stream, facts in record.parcels:
         due = [f"pick:{line}" for line in range(1, len(facts[0].data["lines"]) + 1)] + ["quality", "pack"]
         done: list[str] = []
         for fact in facts:

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 Service = Literal["orders", "fulfillments"]
-Message = Literal["pause", "resume", "hold", "release", "cancel", "address"]
+Message = Literal["pause", "resume", "hold", "release", "cancel", "address", "timed-hold", "freeze"]
+"""`timed-hold` is one with an end; `freeze` is a standing hold on an article of the order."""
 Door = Literal["order-rest", "parcel-rest", "order-signal", "parcel-signal"]
 Told = Literal["receipt", "sent", "nobody"]
 """What the sender learnt: a receipt at once, that the signal was taken, or that there is nobody to ask."""
@@ -104,14 +105,22 @@ class Record:
     undelivered: int = 0
     """Knocks that nobody got."""
 
-    def streams(self, service: Service) -> Iterator[tuple[str, Sequence[Fact]]]:
-        """Each stream of the service with its facts, oldest first."""
+    def streams(self, prefix: str = "") -> Iterator[tuple[str, Sequence[Fact]]]:
+        """Each stream whose name begins like that, with its facts, oldest first."""
         found: dict[str, list[Fact]] = {}
         for fact in self.facts:
-            if fact.service == service:
+            if fact.stream.startswith(prefix):
                 found.setdefault(fact.stream, []).append(fact)
         for stream, facts in found.items():
             yield stream, sorted(facts, key=lambda fact: fact.version)
+
+    @property
+    def orders(self) -> Iterator[tuple[str, Sequence[Fact]]]:
+        return self.streams("order-")
+
+    @property
+    def parcels(self) -> Iterator[tuple[str, Sequence[Fact]]]:
+        return self.streams("fulfillment-")
 
     def effects_on(self, about: str, *operations: str) -> list[Effect]:
         return [each for each in self.effects if each.about == about and each.operation in operations]

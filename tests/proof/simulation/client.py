@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from contracts.values import Outcome
 from tests.proof.simulation import runner
 from tests.proof.simulation.scheduler import Scheduler
-from tests.proof.simulation.temporal import Execution, Server, Status
+from tests.proof.simulation.temporal import Execution, NobodyAnswers, Server, Status
 
 _STATUSES = {
     Status.RUNNING: WorkflowExecutionStatus.RUNNING,
@@ -80,7 +80,10 @@ class Handle:
 
     async def query(self, query: Any) -> Any:
         name, kind = runner.query_of(query)
-        return await self._server.query(self._found(), name, kind)
+        try:
+            return await self._server.query(self._found(), name, kind)
+        except NobodyAnswers as error:
+            raise RPCError("no worker answers", RPCStatusCode.DEADLINE_EXCEEDED, b"") from error
 
     async def describe(self) -> Description:
         return Description(_STATUSES[self._found().status])

@@ -14,7 +14,7 @@ _OURS = ("contracts", "order_service", "fulfillment_service")
 def virtual(now: Callable[[], datetime]) -> Generator[None]:
     """Whoever of us asks what time it is hears what `now` says."""
 
-    class Virtual(datetime):
+    class Virtual(datetime, metaclass=_AnyDatetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> Self:
             return now()  # type: ignore[return-value]  # a plain one: nobody tells them apart
@@ -27,6 +27,11 @@ def virtual(now: Callable[[], datetime]) -> Generator[None]:
     finally:
         for module in modules:
             module.datetime = datetime  # type: ignore[attr-defined]
+
+
+class _AnyDatetime(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, datetime)
 
 
 def _asks_the_time(name: str, module: ModuleType) -> bool:

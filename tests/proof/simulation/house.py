@@ -19,7 +19,6 @@ from contracts.chassis.knocks import DueKnock
 from contracts.chassis.temporal import Delivery, Target
 from fulfillment_service import carrier as carrier_module
 from fulfillment_service.activities import FulfillmentActivities
-from fulfillment_service.intake import Intake as FulfillmentIntake
 from fulfillment_service.order_bridge import OrderBridge
 from fulfillment_service.settings import WarehouseSettings
 from fulfillment_service.workflow import FulfillmentWorkflow
@@ -27,6 +26,7 @@ from order_service import payments as payments_module
 from order_service.activities import OrderActivities
 from order_service.fulfillment_bridge import FulfillmentBridge
 from order_service.intake import Intake as OrderIntake
+from order_service.settings import DeadlineSettings
 from order_service.workflow import OrderWorkflow
 from tests.proof.simulation import runner, statements
 from tests.proof.simulation.client import Client
@@ -36,6 +36,7 @@ from tests.proof.simulation.scheduler import Scheduler, sleep
 from tests.proof.simulation.temporal import Room, Server, Worker
 
 ARTICLES = {"TEAPOT": 100, "TEA-ASSAM": 100, "SPOON": 100}
+DEADLINES = DeadlineSettings(cancel_answer_seconds=900)
 KNOCK_PAUSE_SECONDS = 1.0
 
 assert statements
@@ -111,9 +112,13 @@ class House:
         self.orders = Side("order", self, order.NAMESPACE, order_relay.HOME.target)
         self.parcels = Side("parcel", self, fulfillment.NAMESPACE, fulfillment_relay.HOME.target)
         self.order_journal = order_bootstrap.journal_of(self.orders.real_database)
-        self.order_intake = OrderIntake(self.order_journal, random_bits=lambda _: 20260302)
+        self.order_intake = OrderIntake(
+            self.order_journal, DEADLINES, random_bits=lambda _: 20260302, now=lambda: self.scheduler.now
+        )
         self.parcel_journal = fulfillment_bootstrap.journal_of(self.parcels.real_database)
-        self.parcel_intake = FulfillmentIntake(self.parcel_journal, warehouse or WarehouseSettings())
+        settings = fulfillment_bootstrap.Settings(warehouse=warehouse or WarehouseSettings())
+        self.standing = fulfillment_bootstrap.standing_holds_of(self.parcels.real_database, settings)
+        self.parcel_intake = fulfillment_bootstrap.intake_of(self.parcel_journal, settings)
         self._open()
 
     def _open(self) -> None:

@@ -1,15 +1,19 @@
 """One schedule, played to the end of its order, and the record of it."""
 
 import json
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from contracts import fulfillment
+from contracts import fulfillment, order
 from contracts.chassis.errors import TandemError
+from contracts.chassis.receipts import Granted
 from contracts.envelope import Wish, WishName, WishPayload
 from fulfillment_service.fulfillment import Fulfillment, Step
+from fulfillment_service.settings import WarehouseSettings
 from order_service.demo import demo_order
+from order_service.order import Order
 from tests.proof.record import Effect, Ended, Fact, Level, ReceiptRow, Record, Sent, Service
 from tests.proof.simulation.clock import virtual
 from tests.proof.simulation.house import House, Side
@@ -18,12 +22,15 @@ from tests.proof.simulation.runner import unpacked
 from tests.proof.simulation.schedule import SCRIPTS, Injection, Schedule
 from tests.proof.simulation.scheduler import BEGINNING
 from tests.proof.simulation.temporal import Endless, Room, Status
-from tests.proof.simulation.wishes import ACTOR, Wished
+from tests.proof.simulation.wishes import ACTOR, FROZEN, Wished
 
 ORDER = demo_order("happy").model_copy(update={"items": demo_order("happy").items[:2]})
 PATIENCE = timedelta(minutes=20)
-"""Timers due within so long are waited for; after that people help whoever is stuck."""
+"""So long things are left to time, since somebody last did something; then people help whoever is stuck."""
 LONGEST = timedelta(days=60)
+OPERATOR = "operator"
+_ASKS = WarehouseSettings(cancel_policy="ask", cancel_answer_seconds=600)
+_WAREHOUSES = {None: WarehouseSettings(), "accept": _ASKS, "reject": _ASKS}
 MOST_STEPS = 3_000
 """A run takes about 250."""
 
@@ -50,7 +57,10 @@ class _Play:
 
     def __post_init__(self) -> None:
         self.script = SCRIPTS[self.schedule.script]
-        self.house = House(seed=self.schedule.seed, room=Room(self.script.room))
+        self.house = House(
+            seed=self.schedule.seed, room=Room(self.script.room), warehouse=_WAREHOUSES[self.script.answer]
+        )
+        self.house.payments.lifetime = self.script.lifetime
         self.house.payments.behaviours = {what: list(how) for what, how in self.script.payments.items()}
         self.house.carrier.behaviours = {what: list(how) for what, how in self.script.carrier.items()}
         self.scheduler = self.house.scheduler
@@ -58,6 +68,7 @@ class _Play:
         for number, injection in enumerate((*self.script.opening, *self.schedule.injections), start=1):
             self.waiting.setdefault(injection.point, []).append((number, injection))
         self.helped = 0
+        self.last_help = self.scheduler.now
 
     def play(self) -> Played:
         record = Record()
@@ -115,9 +126,9 @@ class _Play:
     def _inject(self, number: int, injection: Injection) -> None:
         if injection.kill == "kill-before":
             self.scheduler.kill(injection.worker)
-        wished = Wished(injection, number, self.order_id)
-        for _ in range(injection.times):
-            self.sent.append(wished.send(self.house))
+        wished = Wished(injection, number, self.order_id, self.scheduler.now)
+        sent = [wished.send(self.house) for _ in range(injection.times)]
+        self.sent += [each for each in sent if each]
         if injection.kill == "kill-after":
             self.scheduler.kill(injection.worker)
 
@@ -133,53 +144,81 @@ class _Play:
 
     def _work(self) -> bool:
         """In manual mode somebody has completed the step that waited for it."""
-        state = self._parcel()
-        if state is None or state.mode != "manual" or state.is_stopped or state.step_key is None:
+        parcel = self._parcel()
+        if parcel is None or parcel.mode != "manual" or parcel.is_stopped or parcel.step_key is None:
             return False
-        if state.step not in (Step.WORK, Step.HAND_OVER) or state.hand_over is not None:
+        if parcel.step not in (Step.WORK, Step.HAND_OVER) or parcel.hand_over is not None:
             return False
-        return self._help("completeStep", WishPayload(step_key=state.step_key))
+        return self._ask_parcel("completeStep", WishPayload(step_key=parcel.step_key))
 
     def _wait_or_help(self) -> None:
-        """What time will do is waited for; what it will not do for long, people do."""
+        """What time will do soon is waited for; what it will not do, people do."""
         moment = self.scheduler.next_moment
-        if moment is not None and moment - self.scheduler.now <= PATIENCE:
+        if moment is not None and moment <= self.last_help + PATIENCE:
             self.scheduler.advance()
-        elif not self._set_free():
-            if moment is None or moment - BEGINNING > LONGEST:
-                raise Endless("nothing will ever happen again")
+        elif self._set_free():
+            self.last_help = self.scheduler.now
+        elif moment is None or moment - BEGINNING > LONGEST:
+            raise Endless("nothing will ever happen again")
+        else:
             self.scheduler.advance()
 
     def _set_free(self) -> bool:
-        """Somebody has lifted what holds the parcel, or looked at its exception."""
-        state = self._parcel()
-        if state is None or state.is_ended:
-            return False
-        if state.trouble is not None:
-            return self._help("resolveException", WishPayload())
-        return bool(state.holds) and self._help("releaseHold", WishPayload())
-
-    def _help(self, name: WishName, payload: WishPayload) -> bool:
-        """False when the parcel would not have it."""
-        self.helped += 1
-        asked = self.house.parcel_intake.submit(
-            name,
-            self.fulfillment_id,
-            Wish(payload=payload),
-            command_id=f"help-{self.helped}-{name}",
-            actor="operator",
-            request_hash="",
-            knock=True,
+        """Somebody has answered a request, looked at an exception, or lifted what holds order or parcel."""
+        parcel = self._parcel()
+        if parcel is None or parcel.is_ended:
+            return bool(self._order().holds) and self._ask_order("releaseHold")
+        if parcel.is_asked:
+            name = "rejectCancellation" if self.script.answer == "reject" else "acceptCancellation"
+            return self._ask_parcel(name, WishPayload(request=parcel.asked[0].command_id))
+        if parcel.trouble is not None:
+            return self._ask_parcel("resolveException")
+        if any(not hold.standing for hold in parcel.holds):
+            return self._ask_parcel("releaseHold")
+        return bool(parcel.holds) and self._helps(
+            self.house.standing.lift(
+                str(FROZEN.handle), command_id=self._named("lift"), actor=OPERATOR, request_hash=""
+            )
         )
+
+    def _ask_parcel(self, name: WishName, payload: WishPayload | None = None) -> bool:
+        return self._helps(
+            self.house.parcel_intake.submit(
+                name,
+                self.fulfillment_id,
+                Wish(payload=payload or WishPayload()),
+                command_id=self._named(name),
+                actor=OPERATOR,
+                knock=True,
+            )
+        )
+
+    def _ask_order(self, name: WishName) -> bool:
+        return self._helps(
+            self.house.order_intake.submit(
+                name, self.order_id, Wish(), command_id=self._named(name), actor=OPERATOR, knock=True
+            )
+        )
+
+    def _named(self, name: str) -> str:
+        self.helped += 1
+        return f"help-{self.helped}-{name}"
+
+    def _helps(self, asked: Coroutine[Any, Any, Granted[Any]]) -> bool:
+        """False when it was refused."""
         try:
-            granted = self.scheduler.run(asked)
+            return self.scheduler.run(asked).receipt.status != "REJECTED"
         except TandemError:
             return False
-        return granted.receipt.status != "REJECTED"
 
     def _parcel(self) -> Fulfillment | None:
         change = self.scheduler.run(self.house.parcel_journal.read(fulfillment.stream(self.fulfillment_id)))
         return change.state if change else None
+
+    def _order(self) -> Order:
+        change = self.scheduler.run(self.house.order_journal.read(order.stream(self.order_id)))
+        assert change is not None
+        return change.state
 
     # The record.
 

@@ -8,6 +8,7 @@ one command id; when the parcel's seventh workflow task is due its worker dies, 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal, cast, get_args
 
 from contracts.values import WarehouseMode
@@ -15,7 +16,8 @@ from tests.proof.record import Door, Message
 from tests.proof.simulation.providers import Behaviour
 
 Kill = Literal["", "kill-before", "kill-after"]
-MESSAGES: tuple[Message, ...] = get_args(Message)
+MESSAGES: tuple[Message, ...] = ("pause", "resume", "hold", "release", "cancel", "address")
+ALL_MESSAGES: tuple[Message, ...] = get_args(Message)
 DOORS: tuple[Door, ...] = get_args(Door)
 
 _WISH = re.compile(
@@ -47,7 +49,7 @@ class Injection:
     def parse(cls, text: str) -> "Injection":
         """Raises ValueError for a text that no injection writes."""
         found = _WISH.fullmatch(text.strip())
-        if found is None or found["message"] not in MESSAGES or found["door"] not in DOORS:
+        if found is None or found["message"] not in ALL_MESSAGES or found["door"] not in DOORS:
             raise ValueError(f"not `POINT MESSAGE@DOOR [xN] [kill-before|kill-after]`: {text.strip()!r}")
         return cls(
             found["point"],
@@ -69,16 +71,23 @@ class Script:
     """Wishes that belong to the script itself."""
     payments: Mapping[str, tuple[Behaviour, ...]] = field(default_factory=dict[str, tuple[Behaviour, ...]])
     carrier: Mapping[str, tuple[Behaviour, ...]] = field(default_factory=dict[str, tuple[Behaviour, ...]])
+    answer: Literal["accept", "reject"] | None = None
+    """What a person says to a request for cancellation, late; None where nobody is asked."""
+    lifetime: timedelta = timedelta(days=7)
+    """Of an authorization."""
     room: int | None = None
     """Workflow tasks after which the server suggests to continue as new."""
 
+
+PAUSE = Injection("order.authorize#1", "pause", "order-rest")
+FREEZE = Injection("parcel.accept#1", "freeze", "parcel-rest")
 
 SCRIPTS = {
     script.name: script
     for script in (
         Script("manual"),
         Script("paced", mode="automatic", pace_seconds=1),
-        Script("held", opening=(Injection("order.authorize#1", "pause", "order-rest"),)),
+        Script("held", opening=(PAUSE,)),
         Script(
             "rough",
             mode="automatic",
@@ -86,6 +95,13 @@ SCRIPTS = {
             payments={"authorize": ("lost",), "capture": ("away", "lost"), "void": ("lost",)},
             carrier={"book": ("lost",), "hand-over": ("no", "lost"), "void": ("away",)},
         ),
+        Script("asked", mode="automatic", pace_seconds=1, answer="accept"),
+        Script("asked-in-vain", mode="automatic", pace_seconds=1, answer="reject"),
+        Script("frozen", mode="automatic", pace_seconds=1, opening=(FREEZE,)),
+        Script(
+            "lapsing", lifetime=timedelta(minutes=20), opening=(PAUSE,), payments={"authorize": ("ok", "no", "lost")}
+        ),
+        Script("cramped", opening=(PAUSE,), room=2),
     )
 }
 
@@ -105,7 +121,7 @@ class Schedule:
     @classmethod
     def parse(cls, text: str) -> "Schedule":
         """The schedule that was printed like this. Raises ValueError for anything else."""
-        found = re.fullmatch(r"(?P<script>\w+)(?: \(seed (?P<seed>\d+)\))?: (?P<wishes>.+)", text.strip())
+        found = re.fullmatch(r"(?P<script>[a-z-]+)(?: \(seed (?P<seed>\d+)\))?: (?P<wishes>.+)", text.strip())
         if found is None or found["script"] not in SCRIPTS:
             raise ValueError(f"not `SCRIPT: POINT MESSAGE@DOOR; …` with one of {', '.join(SCRIPTS)}: {text!r}")
         wishes = [] if found["wishes"] == "nothing" else found["wishes"].split(";")

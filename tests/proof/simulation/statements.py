@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -86,7 +86,7 @@ def address_of_command(tables: Tables, given: Sequence[Any]) -> list[Row]:
 
 _RECEIPT = (
     "command_id", "name", "stream", "actor", "request_hash", "status", "code", "detail", "cut_off",
-    "first_version", "last_version", "answer", "received_at", "answered_at", "effective_at",
+    "first_version", "last_version", "settled_version", "answer", "received_at", "answered_at", "settled_at",
 )  # fmt: skip
 
 
@@ -113,23 +113,22 @@ def receipt(tables: Tables, given: dict[str, Any]) -> list[Row]:
     update receipts set status = %(status)s, code = %(code)s, detail = %(detail)s, cut_off = %(cut_off)s,
         first_version = %(first)s, last_version = %(last)s, answer = %(answer)s,
         answered_at = case when %(status)s <> 'RECEIVED' then now() end,
-        effective_at = case when %(status)s = 'EFFECTIVE' then now() end
+        settled_at = case when %(is_final)s then now() end
     where command_id = %(command_id)s
     """)
 def answer(tables: Tables, given: dict[str, Any]) -> int:
-    status = given["status"]
     tables.update(
         "receipts",
         (given["command_id"],),
-        status=status,
+        status=given["status"],
         code=given["code"],
         detail=given["detail"],
         cut_off=given["cut_off"],
         first_version=given["first"],
         last_version=given["last"],
         answer=plain(given["answer"]),
-        answered_at=tables.now() if status != "RECEIVED" else None,
-        effective_at=tables.now() if status == "EFFECTIVE" else None,
+        answered_at=tables.now() if given["status"] != "RECEIVED" else None,
+        settled_at=tables.now() if given["is_final"] else None,
     )
     return 1
 
@@ -137,8 +136,8 @@ def answer(tables: Tables, given: dict[str, Any]) -> int:
 @statement("""
     update receipts set status = %(status)s, code = coalesce(%(code)s, code),
         detail = coalesce(%(detail)s, detail), cut_off = coalesce(%(cut_off)s, cut_off),
-        last_version = coalesce(%(version)s, last_version), answered_at = coalesce(answered_at, now()),
-        effective_at = case when %(status)s = 'EFFECTIVE' then now() else effective_at end
+        answered_at = coalesce(answered_at, now()), settled_at = case when %(is_final)s then now() end,
+        settled_version = case when %(is_final)s then %(version)s::integer end
     where command_id = %(command_id)s and status in ('RECEIVED', 'ACCEPTED')
     """)
 def advance(tables: Tables, given: dict[str, Any]) -> int:
@@ -152,9 +151,9 @@ def advance(tables: Tables, given: dict[str, Any]) -> int:
         code=_or(given["code"], row["code"]),
         detail=_or(given["detail"], row["detail"]),
         cut_off=_or(given["cut_off"], row["cut_off"]),
-        last_version=_or(given["version"], row["last_version"]),
         answered_at=_or(row["answered_at"], tables.now()),
-        effective_at=tables.now() if given["status"] == "EFFECTIVE" else row["effective_at"],
+        settled_at=tables.now() if given["is_final"] else None,
+        settled_version=given["version"] if given["is_final"] else None,
     )
     return 1
 
@@ -201,6 +200,31 @@ def publish(tables: Tables, given: Sequence[Any]) -> int:
 @statement("insert into knocks (workflow_id, signal, command_id, traceparent) values (%s, %s, %s, %s)")
 def knock(tables: Tables, given: Sequence[Any]) -> int:
     workflow_id, signal, command_id, traceparent = given
+    _knock(tables, workflow_id, signal, command_id, traceparent, tables.now())
+    return 1
+
+
+@statement("""
+    insert into knocks (workflow_id, signal, traceparent, due_at)
+    select workflow_id, 'knock', %s, now() + (place - 1) / %s::float * interval '1 second'
+    from unnest(%s::text[]) with ordinality as listed (workflow_id, place)
+    """)
+def knock_one_by_one(tables: Tables, given: Sequence[Any]) -> int:
+    traceparent, per_second, workflow_ids = given
+    for place, workflow_id in enumerate(workflow_ids):
+        due_at = tables.now() + timedelta(seconds=place / per_second)
+        _knock(tables, workflow_id, "knock", None, traceparent, due_at)
+    return len(workflow_ids)
+
+
+def _knock(
+    tables: Tables,
+    workflow_id: str,
+    signal: str,
+    command_id: str | None,
+    traceparent: str | None,
+    due_at: datetime,
+) -> None:
     number = tables.identity()
     row = {
         "id": number,
@@ -208,11 +232,10 @@ def knock(tables: Tables, given: Sequence[Any]) -> int:
         "signal": signal,
         "command_id": command_id,
         "traceparent": traceparent,
-        "due_at": tables.now(),
+        "due_at": due_at,
         "attempts": 0,
     }
     tables.put("knocks", (number,), row)
-    return 1
 
 
 @statement("""
@@ -239,20 +262,26 @@ def personal(tables: Tables, given: Sequence[Any]) -> list[Row]:
 
 @statement("""
     insert into order_view (
-        order_id, customer_id, stage, status, payment_status, step, version, document, placed_at, updated_at
+        order_id, customer_id, stage, status, payment_status, step, version, document, placed_at, updated_at,
+        attention_at
     )
     values (
         %(order_id)s, %(customer_id)s, %(stage)s, %(status)s, %(payment)s, %(step)s, %(version)s,
-        %(document)s, %(at)s, %(at)s
+        %(document)s, %(at)s, %(at)s, %(attention_at)s
     )
     on conflict (order_id) do update
     set stage = excluded.stage, status = excluded.status, payment_status = excluded.payment_status,
         step = excluded.step, version = excluded.version, document = excluded.document,
-        updated_at = excluded.updated_at
+        updated_at = excluded.updated_at,
+        attention_at = case when excluded.attention_at is not null
+            then coalesce(order_view.attention_at, excluded.attention_at) end
     where order_view.version < excluded.version
     """)
 def show_order(tables: Tables, given: dict[str, Any]) -> int:
-    return _show(tables, "order_view", given["order_id"], given)
+    before = tables.get("order_view", given["order_id"])
+    since = before["attention_at"] if before else None
+    attention_at = _or(since, given["attention_at"]) if given["attention_at"] else None
+    return _show(tables, "order_view", given["order_id"], given | {"attention_at": attention_at})
 
 
 @statement("""
@@ -277,6 +306,74 @@ def _show(tables: Tables, table: str, key: str, given: dict[str, Any]) -> int:
     if before is not None and before["version"] >= given["version"]:
         return 0
     tables.put(table, (key,), given | {"document": plain(given["document"])})
+    return 1
+
+
+# Standing holds.
+
+
+@statement("select pg_advisory_xact_lock(7236002)")
+def lock_alone(tables: Tables, given: Any) -> list[Row]:
+    return [{"pg_advisory_xact_lock": ""}]
+
+
+@statement("select pg_advisory_xact_lock_shared(7236002)")
+def lock_together(tables: Tables, given: Any) -> list[Row]:
+    return [{"pg_advisory_xact_lock_shared": ""}]
+
+
+@statement("""
+    select handle, reason, holder, until from standing_holds
+    where lifted_at is null and (until is null or until > now())
+        and (kind, value) in (select * from unnest(%(kinds)s::text[], %(values)s::text[]))
+    order by placed_at, handle
+    """)
+def stand_against(tables: Tables, given: dict[str, Any]) -> list[Row]:
+    marks = set(zip(given["kinds"], given["values"], strict=True))
+    found = [
+        row
+        for row in tables.all("standing_holds")
+        if row["lifted_at"] is None
+        and (row["until"] is None or row["until"] > tables.now())
+        and (row["kind"], row["value"]) in marks
+    ]
+    found.sort(key=lambda row: (row["placed_at"], row["handle"]))
+    return [{name: row[name] for name in ("handle", "reason", "holder", "until")} for row in found]
+
+
+@statement("""
+    select fulfillment_id from fulfillment_view
+    where document -> 'holds' @> jsonb_build_array(jsonb_build_object('handle', %(handle)s::text))
+        and step <> 'end'
+    order by accepted_at, fulfillment_id
+    """)
+def wait_for_hold(tables: Tables, given: dict[str, Any]) -> list[Row]:
+    return [
+        {"fulfillment_id": row["fulfillment_id"]}
+        for row in tables.all("fulfillment_view")
+        if row["step"] != "end"
+        and given["handle"] in {hold["handle"] for hold in row["document"]["holds"]}
+    ]
+
+
+@statement("""
+    insert into standing_holds (handle, kind, value, reason, holder, until, placed_at, command_id)
+    values (
+        %(handle)s, %(kind)s, %(value)s, %(reason)s, %(holder)s, %(until)s, %(placed_at)s, %(command_id)s
+    )
+    """)
+def place_standing(tables: Tables, given: dict[str, Any]) -> int:
+    tables.put("standing_holds", (given["handle"],), given | {"lifted_at": None, "lifted_by": None})
+    return 1
+
+
+@statement("""
+    update standing_holds set lifted_at = %(lifted_at)s, lifted_by = %(lifted_by)s where handle = %(handle)s
+    """)
+def lift_standing(tables: Tables, given: dict[str, Any]) -> int:
+    tables.update(
+        "standing_holds", (given["handle"],), lifted_at=given["lifted_at"], lifted_by=given["lifted_by"]
+    )
     return 1
 
 

@@ -25,6 +25,7 @@ from tests.proof.simulation.scheduler import Scheduler, point, sleep
 
 TASK_TIMEOUT_SECONDS = 10.0
 """After so long the server gives a dead worker's workflow task to another one."""
+QUERY_SECONDS, QUERY_TRIES = 4.0, 40
 LONGEST_HISTORY = 400
 """Workflow tasks of one run; who needs more goes round in circles."""
 
@@ -35,6 +36,10 @@ class Status(Enum):
     FAILED = "failed"
     TERMINATED = "terminated"
     CONTINUED = "continued as new"
+
+
+class NobodyAnswers(Exception):
+    """A query for which no worker had time."""
 
 
 class Endless(Exception):
@@ -162,9 +167,13 @@ class Server:
         return True
 
     async def query(self, execution: Execution, name: str, kind: Any) -> Any:
-        """Answered by a worker, between two workflow tasks."""
-        while execution.is_busy or (execution.waiting and execution.is_open):
-            await point("")
+        """Answered by a worker, between two workflow tasks. Raises NobodyAnswers when none does in time."""
+        for _ in range(QUERY_TRIES):
+            if not execution.is_busy:
+                break
+            await sleep(QUERY_SECONDS / QUERY_TRIES)
+        else:
+            raise NobodyAnswers
         if execution.instance is None:
             self._rebuild(execution)
         assert execution.instance is not None

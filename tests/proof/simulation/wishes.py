@@ -1,6 +1,7 @@
 """The six wishes through the four doors: two REST doors and a bare signal to either workflow."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from contracts import fulfillment, order
@@ -8,6 +9,7 @@ from contracts.chassis.errors import Invalid, NotFound, TooMany
 from contracts.envelope import Wish, WishName, WishPayload
 from contracts.order import RequestAddress, UpdateOrder
 from contracts.values import Address, Hold, HoldReason
+from fulfillment_service.standing_holds import PlaceStandingHold
 from tests.proof.record import Message, Sent
 from tests.proof.simulation import runner
 from tests.proof.simulation.house import House
@@ -15,11 +17,14 @@ from tests.proof.simulation.schedule import Injection
 
 ACTOR = "explorer"
 HOLD = Hold(handle="inspect", reason=HoldReason.QUALITY)
+HOLD_FOR = timedelta(minutes=5)
+FROZEN = PlaceStandingHold(kind="sku", value="TEAPOT", reason=HoldReason.INVENTORY, handle="recall")
 
 _OF_ORDER: dict[Message, WishName] = {
     "pause": "pauseOrderFulfillment",
     "resume": "resumeOrderFulfillment",
     "hold": "applyHold",
+    "timed-hold": "applyHold",
     "release": "releaseHold",
     "cancel": "cancelOrder",
     "address": "updateOrder",
@@ -28,6 +33,7 @@ _OF_PARCEL: dict[Message, WishName] = {
     "pause": "pauseFulfillment",
     "resume": "resumeFulfillment",
     "hold": "applyHold",
+    "timed-hold": "applyHold",
     "release": "releaseHold",
     "cancel": "cancelFulfillment",
     "address": "updateShippingAddress",
@@ -41,10 +47,15 @@ class Wished:
     injection: Injection
     number: int
     order_id: str
+    at: datetime
+
+    @property
+    def message(self) -> Message:
+        return self.injection.message
 
     @property
     def command_id(self) -> str:
-        return f"wish-{self.number}-{self.injection.message}"
+        return f"wish-{self.number}-{self.message}"
 
     @property
     def fulfillment_id(self) -> str:
@@ -52,35 +63,50 @@ class Wished:
 
     @property
     def address(self) -> Address | None:
-        if self.injection.message != "address":
+        if self.message != "address":
             return None
         return Address(
             street=f"{self.number} Second Street", city="Newtown", state="NC", zip_code="12345", country="USA"
         )
 
     @property
+    def hold(self) -> Hold | None:
+        match self.message:
+            case "hold":
+                return HOLD
+            case "timed-hold":
+                return Hold(
+                    handle=f"until-{self.number}", reason=HoldReason.CARRIER, until=self.at + HOLD_FOR
+                )
+            case _:
+                return None
+
+    @property
     def wish(self) -> Wish:
         """The whole envelope."""
-        hold = HOLD if self.injection.message == "hold" else None
         return Wish(
-            command_id=self.command_id, actor=ACTOR, payload=WishPayload(hold=hold, address=self.address)
+            command_id=self.command_id,
+            actor=ACTOR,
+            payload=WishPayload(hold=self.hold, address=self.address),
         )
 
     @property
     def is_bare(self) -> bool:
         """A signal as somebody types it at the command line, once and without an envelope."""
-        return self.injection.times == 1 and self.injection.message not in ("hold", "release")
+        return self.injection.times == 1 and self.message != "timed-hold"
 
-    def send(self, house: House) -> Sent:
-        """The wish went through its door, and this is what the sender was told."""
+    def send(self, house: House) -> Sent | None:
+        """The wish went through its door, and this is what the sender was told; None where there is no door."""
         side, _, way = self.injection.door.partition("-")
+        if self.message == "freeze" and self.injection.door != "parcel-rest":
+            return None
         if way == "rest":
             told = "receipt" if self._ask(house, side) else "nobody"
         else:
             told = "sent" if self._signal(house, side) else "nobody"
         has_id = way == "rest" or not self.is_bare
         return Sent(
-            self.injection.message,
+            self.message,
             self.injection.door,
             told,
             self.command_id if has_id else None,
@@ -88,43 +114,43 @@ class Wished:
         )
 
     def _ask(self, house: House, side: str) -> bool:
-        asked = self._ask_order(house) if side == "order" else self._ask_parcel(house)
         try:
-            house.scheduler.run(asked)
+            house.scheduler.run(self._asked(house, side))
         except (Invalid, NotFound, TooMany):
             return False
         return True
 
-    async def _ask_order(self, house: House) -> None:
-        changes = None
-        if self.address:
-            changes = UpdateOrder(shipping_address=RequestAddress(**self.address.model_dump()))
-        hold = HOLD if self.injection.message == "hold" else None
-        await house.order_intake.submit(
-            _OF_ORDER[self.injection.message],
-            self.order_id,
-            Wish(payload=WishPayload(hold=hold)),
-            command_id=self.command_id,
-            actor=ACTOR,
-            request_hash="same",
-            changes=changes,
-            knock=True,
-        )
-
-    async def _ask_parcel(self, house: House) -> None:
-        await house.parcel_intake.submit(
-            _OF_PARCEL[self.injection.message],
-            self.fulfillment_id,
-            Wish(payload=self.wish.payload),
-            command_id=self.command_id,
-            actor=ACTOR,
-            request_hash="same",
-            knock=True,
-        )
+    async def _asked(self, house: House, side: str) -> None:
+        if self.message == "freeze":
+            await house.standing.place(FROZEN, command_id=self.command_id, actor=ACTOR, request_hash="same")
+        elif side == "order":
+            changes = None
+            if self.address:
+                changes = UpdateOrder(shipping_address=RequestAddress(**self.address.model_dump()))
+            await house.order_intake.submit(
+                _OF_ORDER[self.message],
+                self.order_id,
+                Wish(payload=WishPayload(hold=self.hold)),
+                command_id=self.command_id,
+                actor=ACTOR,
+                request_hash="same",
+                changes=changes,
+                knock=True,
+            )
+        else:
+            await house.parcel_intake.submit(
+                _OF_PARCEL[self.message],
+                self.fulfillment_id,
+                Wish(payload=self.wish.payload),
+                command_id=self.command_id,
+                actor=ACTOR,
+                request_hash="same",
+                knock=True,
+            )
 
     def _signal(self, house: House, side: str) -> bool:
         is_order = side == "order"
-        name = (_OF_ORDER if is_order else _OF_PARCEL)[self.injection.message]
+        name = (_OF_ORDER if is_order else _OF_PARCEL)[self.message]
         content: list[Any] = [] if self.is_bare else [self.wish]
         if self.is_bare and self.address:
             content = [self.address]
