@@ -20,8 +20,12 @@ def _group() -> None: ...
 @proof.command()
 def explorer(
     *,
-    full: Annotated[bool, typer.Option("--full", help="Every script, point, door and variant: hours.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Another order of events; 0 is first come, first served.")] = 0,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every script, point, door and variant: hours.")
+    ] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Another order of events; 0 is first come, first served.")
+    ] = 0,
     cores: Annotated[int, typer.Option(min=1, help="Processes that explore.")] = 2,
     replay: Annotated[str | None, typer.Option(help="Play this one schedule, as it was printed.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,

@@ -64,9 +64,10 @@ TIERS = {
         Tier("integration", ("tests/integration",)),
         Tier("e2e", ("tests/e2e",)),
         Tier("kafka", ("tests/kafka",), missing=_no_java),
+        Tier("explorer", ("tests/proof",)),
     )
 }
-ALL = ("quick", "integration", "e2e", "kafka")
+ALL = ("quick", "integration", "e2e", "kafka", "explorer")
 """Each test once: `quick` holds unit and contract."""
 
 

@@ -50,9 +50,12 @@ def place_hold(f: Fulfillment, *, hold: Hold, command_id: str) -> list[Fulfillme
 def resume(f: Fulfillment, *, handle: str | None, command_id: str) -> list[FulfillmentEvent]:
     """Every pause is lifted, or the hold of that handle; other reasons not to move stay.
 
-    Raises Refused when it is a standing hold that stops the parcel."""
+    Raises Refused when it is a standing hold that stops the parcel, and once the parcel is taken apart."""
     if handle is not None:
         return release(f, handle=handle, command_id=command_id)
+    if _is_leaving(f):
+        return []
+    _refuse_when_undone(f)
     paused = [hold.handle for hold in _own(f) if hold.reason is HoldReason.OPERATOR_PAUSE]
     if not paused:
         _refuse_standing(f)
@@ -62,7 +65,11 @@ def resume(f: Fulfillment, *, handle: str | None, command_id: str) -> list[Fulfi
 def release(f: Fulfillment, *, handle: str | None, command_id: str) -> list[FulfillmentEvent]:
     """The hold of that handle is lifted, or all of them; where nothing is held nothing changes.
 
-    Raises Refused when other holds stand and none has this handle, and for a standing hold."""
+    Raises Refused when other holds stand and none has this handle, for a standing hold, and once the parcel
+    is taken apart, held or not: the order, which hears of the end alone, then says the same."""
+    if _is_leaving(f):
+        return []
+    _refuse_when_undone(f)
     held = [hold.handle for hold in _own(f)]
     if handle is None and held:
         return _released(f, held, command_id)
@@ -205,11 +212,12 @@ def _answered(f: Fulfillment) -> list[FulfillmentEvent]:
 
 
 def _released(f: Fulfillment, handles: Sequence[str], command_id: str) -> list[FulfillmentEvent]:
-    if not handles:
-        return []
-    _refuse_from_hand_over(f)
-    _refuse_when_undone(f)
     return [HoldReleased(handle=handle, command_id=command_id) for handle in handles]
+
+
+def _is_leaving(f: Fulfillment) -> bool:
+    """The carrier takes it or has it; nothing is held, or it would not have begun."""
+    return f.hand_over is not None or f.stage is Stage.SHIPPED
 
 
 def _refuse_unless_due(f: Fulfillment, step_key: str) -> None:

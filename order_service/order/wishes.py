@@ -178,12 +178,19 @@ def _answer(before: Order, fact: FulfillmentAnswered) -> Advance:
 def _at_completion(before: Order, *, shipped: bool) -> list[Advance]:
     """The parcel ended before it answered these wishes, or before it said that they had taken effect."""
     cancels = before.cancels if shipped else ()
-    unheard = [wish.command_id for wish in before.lane if wish.command_id not in before.cancels]
-    rejected = [Advance(command_id, "REJECTED", Code.ALREADY_ENDED) for command_id in (*unheard, *cancels)]
+    unheard = [wish for wish in before.lane if wish.command_id not in before.cancels]
     return [
-        *rejected,
+        *(_unheard(wish, shipped=shipped) for wish in unheard),
+        *(Advance(command_id, "REJECTED", Code.ALREADY_ENDED) for command_id in cancels),
         *(Advance(wish.command_id, _overtaken(wish, shipped=shipped)) for wish in before.accepted),
     ]
+
+
+def _unheard(wish: FulfillmentInstructed, *, shipped: bool) -> Advance:
+    """What the parcel says as well when the wish reaches it at its end: what has left is not held."""
+    if shipped and wish.instruction in ("resumeFulfillment", "releaseHold"):
+        return Advance(wish.command_id, "EFFECTIVE")
+    return Advance(wish.command_id, "REJECTED", Code.ALREADY_ENDED)
 
 
 def _overtaken(wish: FulfillmentInstructed, *, shipped: bool) -> ReceiptStatus:

@@ -53,7 +53,7 @@ def violations(record: Record) -> list[Violation]:
 
 
 def never_cancelled_and_handed_over(record: Record) -> Iterator[Violation]:
-    """The carrier never takes a parcel whose cancel was accepted, nor one of an order that ended without it."""
+    """The carrier takes no parcel whose cancel was accepted, nor one of an order that ended without it."""
     undone = {_order_of(fact.stream): fact.type for fact in record.facts if fact.type in _ORDER_UNDONE}
     for stream, facts in record.parcels:
         about = stream.removeprefix("fulfillment-")
@@ -66,7 +66,7 @@ def never_cancelled_and_handed_over(record: Record) -> Iterator[Violation]:
 
 
 def never_captured_and_cancelled(record: Record) -> Iterator[Violation]:
-    """Captured at most once and in full, only for what was shipped; what is not captured is voided at the end."""
+    """Captured at most once, in full and for what was shipped; what is not captured is voided at the end."""
     for stream, facts in record.orders:
         order = _order_of(stream)
         total = facts[0].data["total_minor"]
@@ -91,13 +91,15 @@ def no_step_starts_under_a_hold(record: Record) -> Iterator[Violation]:
         yield from _starts_under_a_hold(stream, facts, _STARTS)
     for stream, facts in record.orders:
         yield from _starts_under_a_hold(stream, facts, _ORDER_STARTS)
-        lifted = {handle for fact in _of(facts, "FulfillmentHoldsReleased") for handle in fact.data["handles"]}
+        lifted = {
+            handle for fact in _of(facts, "FulfillmentHoldsReleased") for handle in fact.data["handles"]
+        }
         waiting = {_handle(fact) for fact in _of(facts, "FulfillmentHoldPlaced")} - lifted
-        for parcel in parcels:
-            if _order_of(stream) == parcel.removeprefix("fulfillment-").rpartition("-")[0]:
-                arrived = {fact.data["handle"] for fact in _of(parcels[parcel], "HoldPlaced")}
-                if waiting - arrived:
-                    yield Violation(HELD, f"{parcel} began without {waiting - arrived}, placed on its order")
+        for parcel, of_parcel in parcels.items():
+            if parcel.startswith(f"fulfillment-{_order_of(stream)}-"):
+                missing = waiting - {fact.data["handle"] for fact in _of(of_parcel, "HoldPlaced")}
+                if missing:
+                    yield Violation(HELD, f"{parcel} began without {missing}, placed on its order")
     yield from _pauses_that_left_no_hold(record)
 
 
@@ -115,7 +117,9 @@ def _starts_under_a_hold(stream: str, facts: Sequence[Fact], starts: Sequence[st
             case "CancelRequested" | "CancelRejected":
                 standing.discard(fact.data["command_id"])
             case found if found in starts and standing and not _is_renewal(fact):
-                yield Violation(HELD, f"{stream} has {_named(fact)} at version {fact.version} under {standing}")
+                yield Violation(
+                    HELD, f"{stream} has {_named(fact)} at version {fact.version} under {standing}"
+                )
             case _:
                 pass
 
@@ -131,9 +135,9 @@ def _pauses_that_left_no_hold(record: Record) -> Iterator[Violation]:
         if fact.type in ("HoldPlaced", "FulfillmentHoldPlaced")
     }
     for receipt in record.receipts:
-        if receipt.name.startswith("pause") and receipt.status == "EFFECTIVE":
-            if receipt.command_id not in by_command:
-                yield Violation(HELD, f"{receipt.command_id} is EFFECTIVE and held nothing")
+        took_effect = receipt.name.startswith("pause") and receipt.status == "EFFECTIVE"
+        if took_effect and receipt.command_id not in by_command:
+            yield Violation(HELD, f"{receipt.command_id} is EFFECTIVE and held nothing")
 
 
 def the_label_carries_the_last_accepted_address(record: Record) -> Iterator[Violation]:
@@ -146,7 +150,9 @@ def the_label_carries_the_last_accepted_address(record: Record) -> Iterator[Viol
         n = _of(facts, "HandOverStarted")[-1].data["label_n"] if _of(facts, "HandOverStarted") else None
         asked = {fact.data["n"]: fact.data["address_version"] for fact in _of(facts, "LabelRequested")}
         if asked.get(n) != last:
-            yield Violation(ADDRESS, f"{stream} left with version {asked.get(n)}, the last accepted is {last}")
+            yield Violation(
+                ADDRESS, f"{stream} left with version {asked.get(n)}, the last accepted is {last}"
+            )
         booked = {fact.data["n"]: fact.data["tracking_reference"] for fact in _of(facts, "LabelBooked")}
         printed = [
             each.address
@@ -172,7 +178,7 @@ def _addresses_that_differ(record: Record) -> Iterator[Violation]:
 
 
 def every_command_has_one_final_receipt(record: Record) -> Iterator[Violation]:
-    """Who sent a wish and was not told that nobody is there finds one final answer, the same in both stores."""
+    """Whoever was not told that nobody is there finds one final answer, the same in both stores."""
     for receipt in record.receipts:
         if receipt.status not in _FINAL:
             yield Violation(RECEIPTS, f"{receipt.command_id} is {receipt.status} in {receipt.service}")
@@ -228,18 +234,18 @@ def streams_have_no_gaps(record: Record) -> Iterator[Violation]:
 
 
 def the_stock_adds_up(record: Record) -> Iterator[Violation]:
-    """Of each article initial = available + held + shipped; once all orders ended exactly what left is shipped."""
+    """Of each article initial = available + held + shipped; in the end exactly what left is shipped."""
     left: Counter[str] = Counter()
     for _, facts in record.orders:
         if _of(facts, "OrderShipped"):
             for line in facts[0].data["lines"]:
                 left[line["sku"]] += line["quantity"]
+    all_ended = all(_has_ended(facts) for _, facts in record.orders)
     for level in record.stock:
         if level.initial != level.available + level.held + level.shipped or level.available < 0:
             yield Violation(STOCK, f"{level}")
-        elif all(_has_ended(facts) for _, facts in record.orders):
-            if (level.held, level.shipped) != (0, left[level.sku]):
-                yield Violation(STOCK, f"{left[level.sku]} of {level.sku} left: {level}")
+        elif all_ended and (level.held, level.shipped) != (0, left[level.sku]):
+            yield Violation(STOCK, f"{left[level.sku]} of {level.sku} left: {level}")
 
 
 def one_effective_fulfillment(record: Record) -> Iterator[Violation]:

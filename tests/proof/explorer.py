@@ -42,7 +42,12 @@ class Bad:
     def length(self) -> tuple[int, int, int, int]:
         """Fewest wishes first, then those sent once, then those without a death, then the earliest."""
         wishes = self.schedule.injections
-        return len(wishes), sum(each.times for each in wishes), sum(bool(each.kill) for each in wishes), self.place
+        return (
+            len(wishes),
+            sum(each.times for each in wishes),
+            sum(bool(each.kill) for each in wishes),
+            self.place,
+        )
 
 
 @dataclass
@@ -87,9 +92,9 @@ class Report:
     def lines(self) -> list[str]:
         """The same in words."""
         caught = sum(shown is not None for shown in self.caught.values())
+        explored = f"{self.schedules} schedules over {self.boundaries} workflow tasks, {self.points} points"
         said = [
-            f"{self.schedules} schedules over {self.boundaries} workflow tasks and {self.points} points"
-            f" in {self.seconds:.0f} s",
+            f"{explored}, in {self.seconds:.0f} s",
             f"bad schedules: {len(self.bad)}",
             f"seeded bugs found: {caught} of {len(self.caught)}",
             *(f"  not found: {name}" for name, shown in self.caught.items() if shown is None),
@@ -131,7 +136,10 @@ def told(schedule: Schedule) -> list[str]:
     record = play(schedule).record
     return [
         str(schedule),
-        *(f"{fact.at:%d %H:%M:%S} {fact.service:12} {fact.version:3} {fact.type} {fact.data}" for fact in record.facts),
+        *(
+            f"{fact.at:%d %H:%M:%S} {fact.service:12} {fact.version:3} {fact.type} {fact.data}"
+            for fact in record.facts
+        ),
         *(f"{each.service:12} {each.command_id} {each.status} {each.code or ''}" for each in record.receipts),
         *(f"{each.message} by {each.door}: {each.told}" for each in record.sent),
         *(str(found) for found in violations(record)),
@@ -191,5 +199,3 @@ def _hunt(asked: tuple[str, int]) -> tuple[str, str | None]:
 
 def _batches(numbered: Sequence[tuple[int, Schedule]]) -> Iterable[Sequence[tuple[int, Schedule]]]:
     return [numbered[place : place + BATCH] for place in range(0, len(numbered), BATCH)]
-
-

@@ -137,6 +137,18 @@ def test_resuming_what_is_not_held_changes_nothing(stage: str):
     assert wishes.release(until(stage), handle="p", command_id="r") == []
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_resuming_what_is_taken_apart_is_refused(held: bool):
+    """Held or not: the order knows nothing of holds and answers the same once it has heard of the end."""
+    f = paused(born()) if held else born()
+    f = evolved(f, wishes.request_cancel(f, command_id="c"))
+    for cancelled in (f, evolved(f, steps.settle(f))):
+        with pytest.raises(Refused):
+            wishes.resume(cancelled, handle=None, command_id="r")
+        with pytest.raises(Refused):
+            wishes.release(cancelled, handle="p", command_id="r")
+
+
 def test_releasing_another_handle_than_stands_is_refused():
     """A mistyped handle is said, and lifts nothing."""
     with pytest.raises(Refused) as said:

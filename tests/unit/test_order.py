@@ -536,6 +536,14 @@ def test_wishes_that_a_parcel_never_heard_of_are_closed_by_its_end():
     assert completed("SHIPPED", order).status == "SHIPPED"
 
 
+@pytest.mark.parametrize(("outcome", "status"), [("SHIPPED", "EFFECTIVE"), ("CANCELLED", "REJECTED")])
+def test_a_resume_that_comes_too_late_is_answered_as_the_parcel_answers_it(outcome: Outcome, status: str):
+    """What has left is not held, so the wish is true already; what is taken apart goes nowhere."""
+    order = after(under_way(), wishes.resume(under_way(), handle=None, command_id="r-1"))
+    facts = steps.complete(order, completion(outcome))
+    assert [each.status for each in moves(order, facts) if each.command_id == "r-1"] == [status]
+
+
 def test_a_cancel_is_overtaken_by_a_failure():
     """Its receipt says what happened instead."""
     order = cancelling(authorizing(), "c-1")

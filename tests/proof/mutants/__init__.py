@@ -1,6 +1,6 @@
 """Bugs that the explorer must find: each is put into the services in memory, and taken out again."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,7 +36,7 @@ class Mutant:
 
 
 @contextmanager
-def no_gate_before_hand_over() -> Iterator[None]:
+def no_gate_before_hand_over() -> Generator[None]:
     """A hold does not keep the carrier away."""
     real = _getter(Fulfillment, "obstacle")
 
@@ -68,14 +68,14 @@ class _Hasty(FulfillmentActivities):
 
 
 @contextmanager
-def hand_over_before_it_is_stored() -> Iterator[None]:
+def hand_over_before_it_is_stored() -> Generator[None]:
     """What is asked of the carrier is not in the stream yet, so a wish can still be granted."""
     with patch.object(FulfillmentActivities, "hand_over", _Hasty.hand_over):
         yield
 
 
 @contextmanager
-def cancel_without_the_answer() -> Iterator[None]:
+def cancel_without_the_answer() -> Generator[None]:
     """The order undoes everything as soon as it is cancelled, whatever the parcel does."""
     real = _getter(Order, "step")
 
@@ -88,7 +88,7 @@ def cancel_without_the_answer() -> Iterator[None]:
 
 
 @contextmanager
-def pause_dropped_before_the_parcel() -> Iterator[None]:
+def pause_dropped_before_the_parcel() -> Generator[None]:
     """A pause that comes before the fulfillment exists is granted and forgotten."""
     real = order_intake.pause
 
@@ -100,7 +100,7 @@ def pause_dropped_before_the_parcel() -> Iterator[None]:
 
 
 @contextmanager
-def address_without_relabel() -> Iterator[None]:
+def address_without_relabel() -> Generator[None]:
     """An address that comes after the label is accepted, and the old label goes on the parcel."""
     real = _getter(Fulfillment, "step")
 
@@ -113,7 +113,7 @@ def address_without_relabel() -> Iterator[None]:
 
 
 @contextmanager
-def resume_to_a_fixed_state() -> Iterator[None]:
+def resume_to_a_fixed_state() -> Generator[None]:
     """A parcel that is resumed begins again with the picking."""
     real = _function(state, "_learnt")
 

@@ -50,9 +50,7 @@ class Client:
     ) -> None:
         signal = runner.signalled(start_signal, runner.packed(*start_signal_args)) if start_signal else None
         await self._scheduler.stage("asks")
-        self._server.start(
-            self._namespace, id, runner.packed(argument), reuse=id_reuse_policy, signal=signal
-        )
+        self._server.start(self._namespace, id, runner.packed(argument), reuse=id_reuse_policy, signal=signal)
         await self._scheduler.stage("told")
 
     def get_workflow_handle_for(self, run: Any, workflow_id: str) -> "Handle":

@@ -1,9 +1,9 @@
 """The twin of `contracts.chassis.postgres`: the very SQL of our code, answered from tables in memory.
 
-It does not read SQL. Each statement is known by its text and has a Python function of its own; one that is not
-known is an error, so that a changed statement is looked at and never guessed. A transaction runs alone, from
-its first statement to its commit: two that ran at once on PostgreSQL meet in `unique (stream, version)` and
-the loser begins again, which is one after the other too.
+It does not read SQL. Each statement is known by its text and has a Python function of its own; one that is
+not known is an error, so that a changed statement is looked at and never guessed. A transaction runs alone,
+from its first statement to its commit: two that ran at once on PostgreSQL meet in `unique (stream, version)`
+and the loser begins again, which is one after the other too.
 """
 
 import json
@@ -40,11 +40,14 @@ class Tables:
         self.place = place
         """Where a fact stands among all facts of all databases."""
         self._tables: dict[str, Table] = {}
-        self._undo: list[tuple[str, Key, Row | None]] = []
+        self._moments: list[datetime] = []
+        self._undo: list[list[tuple[str, Key, Row | None]]] = [[]]
+        """What takes back each open transaction; the last one is inside of those before it."""
         self._identity = 0
 
     def now(self) -> datetime:
-        return self._now()
+        """The moment at which the transaction began, as in PostgreSQL."""
+        return self._moments[-1] if self._moments else self._now()
 
     def identity(self) -> int:
         """The next number; like PostgreSQL's, it is not taken back."""
@@ -60,7 +63,7 @@ class Tables:
     def put(self, table: str, key: Key, row: Row) -> None:
         """The row is there, in place of one with the same key."""
         rows = self._of(table)
-        self._undo.append((table, key, rows.get(key)))
+        self._undo[-1].append((table, key, rows.get(key)))
         rows[key] = row
 
     def update(self, table: str, key: Key, **values: Any) -> None:
@@ -68,22 +71,30 @@ class Tables:
 
     def remove(self, table: str, key: Key) -> None:
         rows = self._of(table)
-        self._undo.append((table, key, rows.pop(key)))
+        self._undo[-1].append((table, key, rows.pop(key)))
+
+    def begin(self) -> None:
+        """Another writer comes first: what it commits stays, whatever becomes of who began before."""
+        self._undo.append([])
+        self._moments.append(self._now())
 
     def mark(self) -> int:
-        return len(self._undo)
+        return len(self._undo[-1])
 
     def roll_back(self, to: int = 0) -> None:
         """Everything since the mark is undone."""
-        while len(self._undo) > to:
-            table, key, before = self._undo.pop()
+        undo = self._undo[-1]
+        while len(undo) > to:
+            table, key, before = undo.pop()
             if before is None:
                 del self._of(table)[key]
             else:
                 self._of(table)[key] = before
 
-    def commit(self) -> None:
-        self._undo.clear()
+    def end(self) -> None:
+        """What the transaction did stays."""
+        self._undo.pop()
+        self._moments.pop()
 
     def _of(self, table: str) -> dict[Key, Row]:
         return self._tables.setdefault(table, Table()).rows
@@ -199,7 +210,6 @@ class Database:
     async def connection(self) -> AsyncGenerator[Connection]:
         connection = Connection(self.tables)
         yield connection
-        self.tables.commit()
         for channel in sorted(connection.bells):
             self.ring(channel)
 
@@ -207,13 +217,15 @@ class Database:
     async def transaction(self) -> AsyncGenerator[Connection]:
         """Everything inside is stored together or not at all."""
         connection = Connection(self.tables)
+        self.tables.begin()
         try:
             yield connection
         except BaseException:
             self.tables.roll_back()
             raise
-        wrote = self.tables.mark() > 0
-        self.tables.commit()
+        finally:
+            wrote = self.tables.mark() > 0
+            self.tables.end()
         for channel in sorted(connection.bells):
             self.ring(channel)
         if wrote:
@@ -240,4 +252,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Jsonb):
         return json.loads(json.dumps(value.obj))
     return value
-

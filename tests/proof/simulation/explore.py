@@ -1,8 +1,8 @@
 """Every wish at every boundary, alone, doubled, in pairs and with workers that die: which schedules to play.
 
 A script is played once without any wish to learn its boundaries: each workflow task of both workflows, and
-between them each activity, each commit inside of one, and each moment at which a provider or the other service
-has been asked or has answered.
+between them each activity, each commit inside of one, and each moment at which a provider or the other
+service has been asked or has answered.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

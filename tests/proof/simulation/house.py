@@ -95,7 +95,6 @@ class Side:
             else:
                 break
         self.database.tables.remove("knocks", (row["id"],))
-        self.database.tables.commit()
 
 
 class House:
@@ -126,7 +125,6 @@ class House:
         for sku, pieces in ARTICLES.items():
             row = {"sku": sku, "name": sku, "initial": pieces, "available": pieces, "held": 0, "shipped": 0}
             self.orders.database.tables.put("stock", (sku,), row)
-        self.orders.database.tables.commit()
         order_activities = OrderActivities(
             self.order_journal,
             self.order_intake,
@@ -159,5 +157,3 @@ class House:
 
 def _named(activities: list[Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
     return {runner.activity_name(each): each for each in activities}
-
-

@@ -230,9 +230,7 @@ class _Play:
         _write_side(record, "fulfillments", self.house.parcels)
         record.facts.sort(key=lambda fact: fact.place)
         record.effects += [_effect(each) for each in self.house.payments.ledger]
-        record.effects += [
-            _effect(each, void="void-label") for each in self.house.carrier.ledger
-        ]
+        record.effects += [_effect(each, void="void-label") for each in self.house.carrier.ledger]
         record.workflows = [
             Ended(
                 each.run.workflow_id,
@@ -278,5 +276,3 @@ def _effect(entry: Entry, void: Any = "void") -> Effect:
         entry.amount_minor,
         entry.address.model_dump(mode="json") if entry.address else None,
     )
-
-

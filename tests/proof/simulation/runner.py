@@ -41,6 +41,11 @@ from temporalio.worker._workflow_instance import (
 Job = WorkflowActivationJob
 Command = WorkflowCommand
 
+_ACTIVITIES: Any = activity._Definition
+_WORKFLOWS: Any = workflow._Definition
+_SIGNALS: Any = workflow._SignalDefinition
+_QUERIES: Any = workflow._QueryDefinition
+
 _CONVERTER = PydanticPayloadConverter()
 _FAILURES = DefaultFailureConverter()
 _RUNNER = UnsandboxedWorkflowRunner()
@@ -65,9 +70,7 @@ class Run:
 
     @property
     def type(self) -> str:
-        name = workflow._Definition.must_from_class(self.workflow).name
-        assert name is not None
-        return name
+        return str(_WORKFLOWS.must_from_class(self.workflow).name)
 
 
 class Instance:
@@ -116,7 +119,7 @@ def _details(run: Run) -> WorkflowInstanceDetails:
         payload_converter_factory=lambda: _CONVERTER,
         failure_converter_class=DefaultFailureConverter,
         interceptor_classes=[],
-        defn=workflow._Definition.must_from_class(run.workflow),
+        defn=_WORKFLOWS.must_from_class(run.workflow),
         info=_info(run),
         randomness_seed=1,
         extern_functions=_OUTWARD,
@@ -244,33 +247,18 @@ def unpacked(payload: Payload, kind: Any) -> Any:
 
 
 def arguments_of(function: Callable[..., Any], payloads: Sequence[Payload]) -> list[Any]:
-    kinds = activity._Definition.must_from_callable(function).arg_types
-    return list(_CONVERTER.from_payloads(payloads, kinds))
+    return list(_CONVERTER.from_payloads(payloads, _ACTIVITIES.must_from_callable(function).arg_types))
 
 
 def activity_name(function: Callable[..., Any]) -> str:
-    name = activity._Definition.must_from_callable(function).name
-    assert name is not None
-    return name
-
-
-def workflow_name(run: Callable[..., Any] | str) -> str:
-    if isinstance(run, str):
-        return run
-    name = workflow._Definition.must_from_run_fn(run).name
-    assert name is not None
-    return name
+    return str(_ACTIVITIES.must_from_callable(function).name)
 
 
 def signal_name(signal: Callable[..., Any] | str) -> str:
-    return workflow._SignalDefinition.must_name_from_fn_or_str(signal)
+    return str(_SIGNALS.must_name_from_fn_or_str(signal))
 
 
-def query_of(query: Callable[..., Any] | str) -> tuple[str, Any]:
+def query_of(query: Callable[..., Any]) -> tuple[str, Any]:
     """The query's name and what it answers with."""
-    if isinstance(query, str):
-        return query, None
-    found = workflow._QueryDefinition.from_fn(query)
-    assert found is not None
-    assert found.name is not None
-    return found.name, found.ret_type
+    found = _QUERIES.from_fn(query)
+    return str(found.name), found.ret_type

@@ -1,8 +1,9 @@
-"""What happens to an order and when: a script, and wishes at named points; one line of text that can be replayed.
+"""What happens to an order and when: a script, and wishes at named points, in a line that can be replayed.
 
-`manual: parcel.work#3 cancel@order-rest x2; parcel.task#7 pause@parcel-signal kill-before` reads: the order of the
-script `manual`; before the third `work` of the parcel's workflow a cancel over the orders' REST door, twice under
-one command id; when the parcel's seventh workflow task is due its worker dies, then a pause comes as a signal.
+`manual: parcel.work#3 cancel@order-rest x2; parcel.task#7 pause@parcel-signal kill-before` reads: the order
+of the script `manual`; before the third `work` of the parcel's workflow a cancel over the orders' REST door,
+twice under one command id; when the parcel's seventh workflow task is due its worker dies, then a pause comes
+as a signal.
 """
 
 import re
@@ -99,7 +100,10 @@ SCRIPTS = {
         Script("asked-in-vain", mode="automatic", pace_seconds=1, answer="reject"),
         Script("frozen", mode="automatic", pace_seconds=1, opening=(FREEZE,)),
         Script(
-            "lapsing", lifetime=timedelta(minutes=20), opening=(PAUSE,), payments={"authorize": ("ok", "no", "lost")}
+            "lapsing",
+            lifetime=timedelta(minutes=20),
+            opening=(PAUSE,),
+            payments={"authorize": ("ok", "no", "lost")},
         ),
         Script("cramped", opening=(PAUSE,), room=2),
     )
@@ -123,6 +127,7 @@ class Schedule:
         """The schedule that was printed like this. Raises ValueError for anything else."""
         found = re.fullmatch(r"(?P<script>[a-z-]+)(?: \(seed (?P<seed>\d+)\))?: (?P<wishes>.+)", text.strip())
         if found is None or found["script"] not in SCRIPTS:
-            raise ValueError(f"not `SCRIPT: POINT MESSAGE@DOOR; …` with one of {', '.join(SCRIPTS)}: {text!r}")
+            known = ", ".join(SCRIPTS)
+            raise ValueError(f"not `SCRIPT: POINT MESSAGE@DOOR; …` with a script of {known}: {text!r}")
         wishes = [] if found["wishes"] == "nothing" else found["wishes"].split(";")
         return cls(found["script"], tuple(map(Injection.parse, wishes)), int(found["seed"] or 0))

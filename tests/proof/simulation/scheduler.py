@@ -183,4 +183,3 @@ class Scheduler:
         self._ready.clear()
         self._sleeping.clear()
         self._timers.clear()
-

@@ -192,7 +192,14 @@ def count_wishes(tables: Tables, given: dict[str, Any]) -> list[Row]:
 def publish(tables: Tables, given: Sequence[Any]) -> int:
     bucket, key, topic, headers, body = given
     number = tables.identity()
-    row = {"id": number, "bucket": bucket, "key": key, "topic": topic, "headers": plain(headers), "body": body}
+    row = {
+        "id": number,
+        "bucket": bucket,
+        "key": key,
+        "topic": topic,
+        "headers": plain(headers),
+        "body": body,
+    }
     tables.put("outbox", (number,), row)
     return 1
 
@@ -343,7 +350,8 @@ def stand_against(tables: Tables, given: dict[str, Any]) -> list[Row]:
 
 @statement("""
     select fulfillment_id from fulfillment_view
-    where document -> 'holds' @> jsonb_build_array(jsonb_build_object('handle', %(handle)s::text))
+    where document -> 'holds' <> '[]'::jsonb
+        and document -> 'holds' @> jsonb_build_array(jsonb_build_object('handle', %(handle)s::text))
         and step <> 'end'
     order by accepted_at, fulfillment_id
     """)
@@ -351,8 +359,7 @@ def wait_for_hold(tables: Tables, given: dict[str, Any]) -> list[Row]:
     return [
         {"fulfillment_id": row["fulfillment_id"]}
         for row in tables.all("fulfillment_view")
-        if row["step"] != "end"
-        and given["handle"] in {hold["handle"] for hold in row["document"]["holds"]}
+        if row["step"] != "end" and given["handle"] in {hold["handle"] for hold in row["document"]["holds"]}
     ]
 
 
@@ -479,5 +486,3 @@ def _move(tables: Tables, sku: str, **by: int) -> None:
 
 def _or(value: Any, otherwise: Any) -> Any:
     return otherwise if value is None else value
-
-

@@ -273,9 +273,7 @@ class Server:
         """The workflow is in the worker's memory again, as its history says."""
         instance = execution.instance = Instance(execution.run)
         for turn in (*execution.history, *also):
-            commands = instance.activate(
-                turn.jobs, turn.at, is_replaying=True, wants_room=turn.wants_room
-            )
+            commands = instance.activate(turn.jobs, turn.at, is_replaying=True, wants_room=turn.wants_room)
             if _turn(turn.at, turn.jobs, commands, turn.wants_room).commands != turn.commands:
                 self.troubles.append(f"{execution.run.workflow_id}: a replay asked for something else")
                 return
@@ -362,7 +360,9 @@ class Server:
         self._attempts[attempt.worker.name].discard(attempt)
         self._happens(execution, done)
 
-    async def _run(self, worker: Worker, name: str, payloads: Sequence[Payload], *, is_local: bool) -> Payload:
+    async def _run(
+        self, worker: Worker, name: str, payloads: Sequence[Payload], *, is_local: bool
+    ) -> Payload:
         """The activity's result. Raises ApplicationError as the real interceptor would have it."""
         place = self._counted(f"{worker.name}.{name}")
         await point(place)

@@ -96,7 +96,7 @@ class Wished:
         return self.injection.times == 1 and self.message != "timed-hold"
 
     def send(self, house: House) -> Sent | None:
-        """The wish went through its door, and this is what the sender was told; None where there is no door."""
+        """The wish went through its door, and this is what the sender was told; None: it has no such door."""
         side, _, way = self.injection.door.partition("-")
         if self.message == "freeze" and self.injection.door != "parcel-rest":
             return None

@@ -1,0 +1,172 @@
+"""Each check of a recorded run finds what it is there for: a good record, spoilt in one place."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.proof import checks
+from tests.proof.checks import violations
+from tests.proof.record import Effect, Fact, ReceiptRow, Record, Sent
+from tests.proof.simulation.play import play
+from tests.proof.simulation.schedule import Schedule
+
+
+@cache
+def recorded(line: str) -> Record:
+    return play(Schedule.parse(line)).record
+
+
+def shipped() -> Record:
+    return deepcopy(recorded("paced: nothing"))
+
+
+def paused() -> Record:
+    return deepcopy(recorded("held: nothing"))
+
+
+def readdressed() -> Record:
+    return deepcopy(recorded("paced: parcel.work#2 address@order-rest"))
+
+
+def cancelled() -> Record:
+    return deepcopy(recorded("paced: parcel.book_label#1 cancel@order-rest"))
+
+
+def asked() -> Record:
+    return deepcopy(recorded("asked: parcel.work#2 cancel@order-rest"))
+
+
+def drop(record: Record, kind: str) -> None:
+    record.facts = [fact for fact in record.facts if fact.type != kind]
+
+
+def append(record: Record, prefix: str, kind: str, **data: Any) -> None:
+    """One more fact at the end of the stream that begins like that."""
+    stream, facts = next(iter(record.streams(prefix)))
+    last = facts[-1]
+    record.facts.append(Fact(last.service, stream, last.version + 1, kind, data, None, last.at))
+
+
+def change(record: Record, kind: str, **data: Any) -> None:
+    record.facts = [
+        replace(fact, data={**fact.data, **data}) if fact.type == kind else fact for fact in record.facts
+    ]
+
+
+def lose(record: Record, operation: str) -> None:
+    record.effects = [each for each in record.effects if each.operation != operation]
+
+
+def double(record: Record, operation: str) -> None:
+    record.effects += [each for each in record.effects if each.operation == operation]
+
+
+def take(record: Record) -> None:
+    """The carrier took a parcel."""
+    parcel = next(iter(record.parcels))[0].removeprefix("fulfillment-")
+    record.effects.append(Effect("hand-over", parcel, "track-1"))
+
+
+def say(record: Record, status: str, service: str = "fulfillments") -> None:
+    """The wish's receipt in that service says something else."""
+    record.receipts = [
+        replace(each, status=status) if "wish" in each.command_id and each.service == service else each
+        for each in record.receipts
+    ]
+
+
+def forget_the_receipts(record: Record) -> None:
+    record.receipts = [each for each in record.receipts if "wish" not in each.command_id]
+
+
+def begin_a_step_under_the_hold(record: Record) -> None:
+    """Moves the first start before the release."""
+    _, facts = next(iter(record.parcels))
+    released = next(fact for fact in facts if fact.type == "HoldReleased")
+    started = next(fact for fact in facts if fact.type == "StepStarted")
+    record.facts = [fact for fact in record.facts if fact not in (released, started)]
+    record.facts += [replace(started, version=released.version), replace(released, version=started.version)]
+
+
+def begin_a_step_before_the_answer(record: Record) -> None:
+    stream, facts = next(iter(record.parcels))
+    asked = next(fact for fact in facts if fact.type == "CancelAsked")
+    record.facts = [
+        replace(fact, version=fact.version + 1)
+        if fact.stream == stream and fact.version > asked.version
+        else fact
+        for fact in record.facts
+    ]
+    record.facts.append(replace(asked, version=asked.version + 1, type="StepStarted", data={"step_key": "x"}))
+
+
+def miscount(record: Record) -> None:
+    record.stock[0] = replace(record.stock[0], available=record.stock[0].available - 1)
+
+
+def keep_stock(record: Record) -> None:
+    level = record.stock[0]
+    record.stock[0] = replace(level, available=level.available - 1, held=1)
+
+
+def send_elsewhere(record: Record) -> None:
+    record.effects = [
+        replace(each, address={"street": "elsewhere"}) if each.operation == "book" else each
+        for each in record.effects
+    ]
+
+
+def trouble(record: Record, what: str) -> None:
+    record.troubles.append(what)
+
+
+SPOILT: list[tuple[str, Callable[[], Record], Callable[[Record], None]]] = [
+    (checks.NEVER_BOTH, cancelled, take),
+    (checks.NEVER_BOTH, shipped, lambda r: append(r, "fulfillment-", "CancelRequested", command_id="c")),
+    (checks.NEVER_BOTH, shipped, lambda r: append(r, "order-", "OrderCancelled", code="X")),
+    (checks.MONEY, shipped, lambda r: double(r, "capture")),
+    (checks.MONEY, shipped, lambda r: lose(r, "capture")),
+    (checks.MONEY, shipped, lambda r: append(r, "order-", "OrderFailed", code="X")),
+    (checks.MONEY, shipped, lambda r: change(r, "OrderPlaced", total_minor=1)),
+    (checks.MONEY, cancelled, lambda r: lose(r, "void")),
+    (checks.HELD, paused, begin_a_step_under_the_hold),
+    (checks.HELD, paused, lambda r: drop(r, "HoldPlaced")),
+    (checks.HELD, paused, lambda r: drop(r, "FulfillmentHoldPlaced") or drop(r, "HoldPlaced")),
+    (checks.HELD, asked, begin_a_step_before_the_answer),
+    (checks.ADDRESS, readdressed, lambda r: change(r, "LabelRequested", address_version=1)),
+    (checks.ADDRESS, shipped, send_elsewhere),
+    (checks.RECEIPTS, readdressed, lambda r: say(r, "ACCEPTED")),
+    (checks.RECEIPTS, readdressed, lambda r: say(r, "REJECTED")),
+    (checks.RECEIPTS, readdressed, forget_the_receipts),
+    (checks.RECEIPTS, shipped, lambda r: r.sent.append(Sent("pause", "parcel-signal", "sent"))),
+    (
+        checks.RECEIPTS,
+        shipped,
+        lambda r: r.receipts.append(ReceiptRow("orders", "run/1", "pause", "order-x", "EFFECTIVE")),
+    ),
+    (checks.ENDS, shipped, lambda r: drop(r, "HandedOver")),
+    (checks.ENDS, shipped, lambda r: drop(r, "PaymentCaptured")),
+    (checks.ENDS, shipped, lambda r: trouble(r, "no end: 3000 steps")),
+    (checks.REPLAYS, shipped, lambda r: trouble(r, "a replay asked for something else")),
+    (checks.GAPLESS, shipped, lambda r: drop(r, "StockHeld")),
+    (checks.STOCK, shipped, miscount),
+    (checks.STOCK, shipped, keep_stock),
+    (checks.ONE, shipped, lambda r: double(r, "hand-over")),
+    (checks.ONE, cancelled, lambda r: lose(r, "void-label")),
+    (checks.STEPS, shipped, lambda r: change(r, "StepCompleted", step_key="pick:1")),
+]
+
+
+@pytest.mark.parametrize(("invariant", "record", "spoil"), SPOILT)
+def test_what_is_spoilt_is_found(
+    invariant: str, record: Callable[[], Record], spoil: Callable[[Record], None]
+):
+    """By the invariant that names it; the record was good before."""
+    judged = record()
+    assert violations(judged) == []
+    spoil(judged)
+    assert invariant in {found.invariant for found in violations(judged)}
