@@ -17,8 +17,6 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from contracts.chassis.temporal import wiring
-from contracts.envelope import Wish, WishPayload
-from contracts.fulfillment import FulfillmentApi
 from deploy.local.ports import Ports
 from deploy.local.stack import Stack
 from deploy.local.temporal import binary
@@ -65,15 +63,8 @@ class Month:
             await asyncio.sleep(0.5)
 
     async def completes(self, order_id: str, *step_keys: str) -> None:
-        """The warehouse has done these steps, each when it was its turn."""
-        parcel = self.pair.parcel(order_id)
         for step_key in step_keys:
-
-            async def is_due(step_key: str = step_key) -> bool:
-                return (await parcel.query(FulfillmentApi.progress)).current_step == step_key
-
-            await eventually(is_due, what=step_key)
-            await parcel.signal("completeStep", Wish(payload=WishPayload(step_key=step_key)))
+            await self.pair.completes(order_id, step_key)
 
     async def has(self, command_id: str, status: str) -> None:
         """The receipt says so, as soon as it does."""

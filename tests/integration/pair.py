@@ -21,7 +21,8 @@ from contracts.chassis.postgres import Database
 from contracts.chassis.receipts import Granted
 from contracts.chassis.settings import TemporalSettings
 from contracts.chassis.temporal import Delivery
-from contracts.envelope import Wish, WishName
+from contracts.envelope import Wish, WishName, WishPayload
+from contracts.fulfillment import FulfillmentApi
 from contracts.order import OrderApi, Payment
 from contracts.values import Outcome
 from deploy.local.stack import Stack
@@ -115,6 +116,16 @@ class Pair:
         change = await journal_of(self.database).read(contract.stream(order_id))
         assert change is not None
         return change.state
+
+    async def completes(self, order_id: str, step_key: str) -> None:
+        """The warehouse has done this step, when it was its turn."""
+
+        async def is_due() -> bool:
+            return (await self.parcel(order_id).query(FulfillmentApi.progress)).current_step == step_key
+
+        await eventually(is_due, what=step_key)
+        wish = Wish(payload=WishPayload(step_key=step_key))
+        await self.parcel(order_id).signal("completeStep", wish)
 
     async def facts(self, order_id: str) -> list[str]:
         change = await journal_of(self.database).read(contract.stream(order_id))
