@@ -21,7 +21,8 @@ from contracts.order import PlaceOrder, UpdateOrder
 from contracts.values import Code, Hold, LineItem, WarehouseMode, order_id
 from order_service import inventory
 from order_service.events import OrderEvent, OrderPlaced
-from order_service.order import Order
+from order_service.order import Order, horizon
+from order_service.order.horizon import Action
 from order_service.order.wishes import (
     Changes,
     pause,
@@ -34,8 +35,21 @@ from order_service.order.wishes import (
 )
 from order_service.settings import DeadlineSettings
 
+__all__ = ["Action", "Intake", "Look", "OrderJournal"]
+
 OrderJournal = Journal[Order, OrderEvent]
 MAX_TOTAL_MINOR = 9_999_999_999
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one may know of an order at one moment."""
+
+    status: str
+    step: str
+    version: int
+    at: datetime
+    actions: Sequence[Action]
 
 
 class Intake:
@@ -153,6 +167,14 @@ class Intake:
         return await grant(
             self._journal, command, decide, status_of=status, granted=tell_workflow, rehearse=rehearse
         )
+
+    async def look(self, order_id: str) -> Look:
+        """The order as its stream makes it now. Raises NotFound for one that nobody placed."""
+        change = await self._journal.read(contract.stream(order_id))
+        if change is None:
+            raise NotFound(f"no order {order_id}")
+        order, at = change.state, change.recorded[-1].recorded_at
+        return Look(order.status, order.step, change.version, at, horizon.actions(order))
 
     async def _expect(self, connection: Connection, stream: str, version: int) -> None:
         rows = await connection.execute(

@@ -13,7 +13,8 @@ from contracts.envelope import Event
 from contracts.values import Hold
 from order_service.events import FulfillmentInstructed, OrderEvent
 from order_service.order import STEPS_TOTAL, Order, evolve
-from order_service.order.wishes import advances, allowed_actions
+from order_service.order.horizon import allowed_actions
+from order_service.order.wishes import advances
 from order_service.publishing import fulfillment_id, percent, records
 
 

@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -149,6 +149,17 @@ def _shown(fact: Fact) -> dict[str, Any]:
     """A fact as others see it: its stored names are Python's."""
     data = fact.model_dump(mode="json", exclude_none=True)
     return {to_camel(name): value for name, value in data.items()}
+
+
+def action_of(action: Any, call: tuple[str, str, Any]) -> dict[str, Any]:
+    """An action of a horizon as others see it; one that is allowed with method, path and body of its call."""
+    known = {name: value for name, value in asdict(action).items() if value is not None}
+    shown = {to_camel(name): value for name, value in known.items()}
+    if "cost" in known:
+        shown["cost"] = {to_camel(name): value for name, value in known["cost"].items()}
+    if action.allowed:
+        shown["call"] = dict(zip(("method", "path", "body"), call, strict=True))
+    return shown
 
 
 def cursor_of(moment: datetime, name: str) -> str:

@@ -1,13 +1,12 @@
 """What one may do with a parcel now, until when, at what cost, and with which call."""
 
-from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Response
-from pydantic.alias_generators import to_camel
 
-from contracts.chassis.requests import as_of
+from contracts.chassis.requests import action_of, as_of
+from fulfillment_service.intake import Action
 from fulfillment_service.rest.door import ThroughDoor, look_at, named
 
 router = APIRouter()
@@ -34,7 +33,7 @@ async def fulfillment_actions(door: ThroughDoor, response: Response, fulfillment
     """Each action with allowed or why not, computed by what would decide about it."""
     row, look = await look_at(door, fulfillment_id)
     response.headers["ETag"] = f'"{look.version}"'
-    actions = [_shown(row["fulfillment_id"], asdict(action)) for action in look.actions]
+    actions = [action_of(action, _call(row["fulfillment_id"], action)) for action in look.actions]
     return {
         **named(row),
         "status": look.status,
@@ -45,15 +44,7 @@ async def fulfillment_actions(door: ThroughDoor, response: Response, fulfillment
     }
 
 
-def _shown(fulfillment_id: str, action: dict[str, Any]) -> dict[str, Any]:
-    cost = action.pop("cost")
-    shown = {to_camel(name): value for name, value in action.items() if value is not None}
-    if cost:
-        shown["cost"] = {to_camel(name): value for name, value in cost.items()}
-    if action["allowed"]:
-        method, path, body = _CALLS[action["name"]]
-        where = (
-            f"/fulfillments/{fulfillment_id}/{path.format(subject=quote(action['subject'] or '', safe='/:'))}"
-        )
-        shown["call"] = {"method": method, "path": where, "body": body}
-    return shown
+def _call(fulfillment_id: str, action: Action) -> tuple[str, str, dict[str, str] | None]:
+    method, path, body = _CALLS[action.name]
+    subject = quote(action.subject or "", safe="/:")
+    return method, f"/fulfillments/{fulfillment_id}/{path.format(subject=subject)}", body

@@ -205,16 +205,6 @@ def _at_the_end(command_id: str, after: Order) -> Advance:
     return Advance(command_id, "SUPERSEDED", after.failure or Code.FULFILLMENT_FAILED)
 
 
-def allowed_actions(order: Order) -> list[str]:
-    """The wishes that would not be refused now; none once the order ended or will fail by itself."""
-    if order.step is Step.END or order.completion is not None or order.failure is not None:
-        return []
-    holding = ["pause", "resume", "hold", "release"]
-    if order.cancels:
-        return ["cancel", *(holding if order.is_requested else [])]
-    return ["cancel", *holding, "update"]
-
-
 def _handles(holds: Sequence[Hold]) -> list[str]:
     return [hold.handle for hold in holds]
 

@@ -575,24 +575,6 @@ def test_an_order_that_is_being_cancelled_is_not_changed():
     assert refused.value.code is Code.CANCEL_IN_PROGRESS
 
 
-@pytest.mark.parametrize("name", EVERY_STATE)
-def test_what_is_said_to_be_allowed_is_what_is_not_refused(name: str):
-    """A client that follows `allowedActions` meets no refusal, and everything else is one."""
-    order = EVERY_STATE[name]()
-    decisions: dict[str, Callable[[Order], object]] = {
-        "pause": pause, "resume": resume, "cancel": cancel, "hold": place_hold, "release": release,
-        "update": lambda order: update(order, contact=True),
-    }  # fmt: skip
-    for action, decide in decisions.items():
-        if action == "cancel" and order.stage is Stage.CANCELLED:
-            continue  # true already, so neither refused nor worth offering
-        if action in wishes.allowed_actions(order):
-            decide(order)
-        else:
-            with pytest.raises(Refused):
-                decide(order)
-
-
 def test_the_outcomes_are_those_of_the_contract():
     """Each of the three is reached."""
     ends = {paid().outcome, undone(cancelling(placed())).outcome, undone(short_of_stock()).outcome}

@@ -13,6 +13,7 @@ from contracts.order import PaymentStatus, Stage
 from contracts.values import Hold, Outcome
 from order_service.events import (
     CaptureRequested,
+    FulfillmentInstructed,
     HoldPlaced,
     HoldReleased,
     OrderCancelled,
@@ -27,7 +28,7 @@ from order_service.events import (
     StockReleased,
     VoidRequested,
 )
-from order_service.order import Order, Step, evolve, payment, steps, wishes
+from order_service.order import Order, Step, evolve, horizon, payment, steps, wishes
 from order_service.order.wishes import Changes
 from tests.unit.orders import PLACED, SOON, answer, completion, hold
 
@@ -375,6 +376,62 @@ def _worker(order: Order, outcome: Outcome, in_stock: bool, pays: bool) -> Itera
             yield from (payment.request_void, payment.voided, steps.undone)
         case Step.END:
             return
+
+
+_DONE: dict[str, Decision] = {
+    "cancel": lambda order: wishes.request_cancel(order, command_id="x", answer_by=SOON),
+    "pause": lambda order: wishes.pause(order, hold=hold("new"), command_id="x"),
+    "resume": lambda order: wishes.resume(order, handle=None, command_id="x"),
+    "hold": lambda order: wishes.place_hold(order, hold=hold("new"), command_id="x"),
+    "release": lambda order: wishes.release(order, handle=None, command_id="x"),
+    "updateAddress": lambda order: wishes.update(order, Changes(country="USA"), command_id="x"),
+    "updateContact": lambda order: wishes.update(order, Changes(contact=True), command_id="x"),
+    "updateInstructions": lambda order: wishes.update(order, Changes(instructions=True), command_id="x"),
+}
+"""What each action of the horizon is when somebody does it."""
+
+
+def _tried(decide: Decision, order: Order) -> tuple[list[OrderEvent], Refused | None]:
+    try:
+        return decide(order), None
+    except Refused as refused:
+        return [], refused
+
+
+@_THOROUGH
+@given(decisions)
+def test_what_the_horizon_says_is_what_the_command_does(each: list[Decision]):
+    """Allowed, it adds facts, or passes on where the fulfillment answers; else it is refused just so."""
+    order = lived(each).order
+    told = horizon.actions(order)
+    assert [action.name for action in told] == list(_DONE)
+    for action in told:
+        facts, refused = _tried(_DONE[action.name], order)
+        if refused is not None:
+            assert (action.allowed, action.code, action.cut_off) == (False, refused.code, refused.cut_off)
+            continue
+        assert (action.allowed, action.code) == (bool(facts), None)
+        is_passed_on = any(isinstance(fact, FulfillmentInstructed) for fact in facts)
+        assert action.answered_by == ("fulfillment" if is_passed_on else "order")
+
+
+@_THOROUGH
+@given(decisions)
+def test_what_the_horizon_says_a_cancel_costs_is_what_it_costs(each: list[Decision]):
+    """When the parcel is given up too: so many reservations are voided, and so many pieces restocked."""
+    life = lived(each)
+    [cancel] = [action for action in horizon.actions(life.order) if action.name == "cancel"]
+    if not cancel.allowed or life.order.step is Step.CAPTURE:
+        return
+    before = len(life.facts)
+    life.meets(_DONE["cancel"])
+    _brings_to_the_end(life, "CANCELLED", in_stock=True, pays=True)
+    assert life.order.stage is Stage.CANCELLED
+    added = life.facts[before:]
+    cost = cancel.cost or horizon.Cost()
+    voided = any(isinstance(fact, PaymentVoided) for fact in added)
+    released = any(isinstance(fact, StockReleased) for fact in added)
+    assert (cost.payment == "void", cost.restock_items > 0) == (voided, released)
 
 
 Wished = tuple[str, str]
