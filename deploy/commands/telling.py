@@ -28,9 +28,11 @@ def _action(action: Mapping[str, Any]) -> dict[str, str]:
     until = [f"before {action['untilStep']}"] if "untilStep" in action else []
     until += [clock(action["until"])] if "until" in action else []
     how = line_of(action["call"]) if "call" in action else ""
+    # The fulfillment has the last word on what is passed on to it.
+    now = "passed on" if action.get("answeredBy") == "fulfillment" else "yes"
     return {
         **row,
-        "now": "yes",
+        "now": now,
         "until": ", ".join(until),
         "cost": _cost(action.get("cost") or {}),
         "how": how,
@@ -38,11 +40,17 @@ def _action(action: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _cost(cost: Mapping[str, Any]) -> str:
+    currency = cost.get("currency")
+    paid = (
+        f"the payment of {money(cost['paymentMinor'], currency)}"
+        if cost.get("paymentMinor")
+        else "the payment"
+    )
     parts = [
-        f"label of {money(cost['voidMinor'], cost.get('currency'))}" if cost.get("voidMinor") else "",
+        f"label of {money(cost['voidMinor'], currency)}" if cost.get("voidMinor") else "",
         "new label" if cost.get("relabel") else "",
         f"restock {cost['restockItems']}" if cost.get("restockItems") else "",
-        f"{cost['payment']} the payment" if cost.get("payment") else "",
+        f"{cost['payment']} {paid}" if cost.get("payment") else "",
     ]
     return ", ".join(part for part in parts if part)
 

@@ -93,6 +93,18 @@ def test_actions_say_until_when_and_at_what_cost_or_why_not(doors: Doors):
     assert one_object(tandem("fulfillment", "actions", PARCEL, "--json")) == seen
 
 
+def test_what_is_passed_on_says_so(doors: Doors):
+    """The fulfillment may still refuse it; what would be given back has its amount."""
+    cost = {"payment": "void", "paymentMinor": 7880, "currency": "USD", "restockItems": 0, "relabel": False}
+    cancel = {"name": "cancel", "allowed": True, "answeredBy": "fulfillment", "cost": cost,
+              "call": a_call("DELETE", f"/orders/{ORDER_ID}", reason="")}  # fmt: skip
+    doors.answer("GET", f"/orders/{ORDER_ID}/actions", {"status": "CONFIRMED", "actions": [cancel]})
+    line = tandem("order", "actions", ORDER_ID).stdout.splitlines()[-1]
+    assert " ".join(line.split()) == (
+        f"cancel passed on void the payment of 78.80 USD tandem order cancel {ORDER_ID} --reason WHY"
+    )
+
+
 def test_an_explanation_ends_with_who_can_change_it_and_how(doors: Doors):
     """The paragraph, then each offer; one that is no request has no line."""
     told = {
