@@ -60,6 +60,14 @@ def test_what_may_be_done_with_a_parcel_can_be_typed(shell: Shell, shop: Shop, o
     assert works_as_offered(shell, "fulfillment", "actions", order) == set()
 
 
+def test_what_may_be_done_with_an_order_can_be_typed(shell: Shell, shop: Shop, operator: Operator):
+    """Its own decisions, and the wishes that it passes on to the fulfillment."""
+    order = shop.place("manual")
+    operator.comes_to(order, "pick:1")
+    ways = {f"order {name}" for name in ("cancel", "pause", "hold", "update")}
+    assert works_as_offered(shell, "order", "actions", order) >= ways
+
+
 def test_what_explains_an_order_can_be_typed(shell: Shell, shop: Shop, operator: Operator):
     """Held by the shop and by a standing hold: who can change it can copy the line."""
     order = shop.place("manual")
