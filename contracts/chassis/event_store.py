@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Generic, LiteralString, TypeVar
 from uuid import UUID
 
+import psycopg
 from pydantic import BaseModel, ConfigDict
 from uuid_utils.compat import uuid7
 
@@ -62,6 +63,8 @@ F = TypeVar("F", bound=Fact)
 S = TypeVar("S")
 T = TypeVar("T")
 
+Asked = psycopg.AsyncCursor[Row]
+"""A stream that was asked for and may not have been answered yet."""
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -115,8 +118,14 @@ class EventStore(Generic[F]):
 
     async def load(self, connection: Connection, stream: str, after: int = 0) -> list[Recorded[F]]:
         """Facts of one stream, oldest first, from version `after + 1` on, without gaps."""
-        rows = await (await connection.queue(_LOAD, (stream, after))).fetchall()
-        return [self._read(row) for row in rows]
+        return await self.read(await self.asked(connection, stream, after))
+
+    async def asked(self, connection: Connection, stream: str, after: int = 0) -> Asked:
+        """The question is on its way; `read` waits for the answer."""
+        return await connection.queue(_LOAD, (stream, after))
+
+    async def read(self, asked: Asked) -> list[Recorded[F]]:
+        return [self._read(row) for row in await asked.fetchall()]
 
     async def append(
         self, connection: Connection, stream: str, expected_version: int, facts: Sequence[F], cause: Cause
@@ -192,7 +201,7 @@ class Journal(Generic[S, F]):
     async def read(self, stream: str) -> Change[S, F] | None:
         """The stream as it is now, with its facts; None when nothing was ever recorded."""
         async with self.database.connection() as connection:
-            return await self._load(connection, stream)
+            return await self._loaded(stream, await self._store.asked(connection, stream))
 
     async def change(self, stream: str, cause: Cause, decide: Decision[S, F]) -> Change[S, F]:
         """The decision's facts are stored with all that follows from them.
@@ -212,13 +221,22 @@ class Journal(Generic[S, F]):
                     raise
         raise AssertionError("unreachable")
 
-    async def change_in(
-        self, connection: Connection, stream: str, cause: Cause, decide: Decision[S, F]
-    ) -> Change[S, F]:
-        """The same inside a transaction of the caller's, who runs it again on Conflict."""
+    async def asked(self, connection: Connection, stream: str) -> Asked:
+        """The stream is asked for, so that the question travels with what the caller asks next."""
         if connection.contended:
             await connection.queue(_LOCK, (stream,))
-        loaded = await self._load(connection, stream)
+        return await self._store.asked(connection, stream)
+
+    async def change_in(
+        self,
+        connection: Connection,
+        stream: str,
+        cause: Cause,
+        decide: Decision[S, F],
+        asked: Asked | None = None,
+    ) -> Change[S, F]:
+        """The same inside a transaction of the caller's, who runs it again on Conflict."""
+        loaded = await self._loaded(stream, asked or await self.asked(connection, stream))
         before = loaded.state if loaded else None
         version = loaded.version if loaded else 0
         facts = await decide(connection, before)
@@ -234,8 +252,8 @@ class Journal(Generic[S, F]):
         await self._follow(connection, change)
         return change
 
-    async def _load(self, connection: Connection, stream: str) -> Change[S, F] | None:
-        recorded = await self._store.load(connection, stream)
+    async def _loaded(self, stream: str, asked: Asked) -> Change[S, F] | None:
+        recorded = await self._store.read(asked)
         state: S | None = None
         for each in recorded:
             state = self._evolve(state, each.fact)

@@ -5,6 +5,7 @@ opened, the last thing first; all of it within a bound.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -132,6 +133,9 @@ async def _run(open_role: OpenRole, settings: HealthSettings, bound: "_Bound") -
         server = _server(role, health, settings)
         if server is not None:
             tasks.append(asyncio.create_task(server.serve(), name="door"))
+        # What was loaded stays: no collection has to walk through it again while somebody waits.
+        gc.collect()
+        gc.freeze()
         health.is_ready = True
         await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         health.is_ready = False

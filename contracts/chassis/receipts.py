@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from contracts.chassis import caps
 from contracts.chassis.errors import Invalid, Refused
-from contracts.chassis.event_store import Cause, Change, Decision, Fact, Journal
+from contracts.chassis.event_store import Asked, Cause, Change, Decision, Fact, Journal
 from contracts.chassis.postgres import Connection, Row
 from contracts.envelope import FINAL, Receipt, ReceiptStatus
 from contracts.values import Code
@@ -87,11 +87,9 @@ async def grant(
     `granted` writes what else must follow, such as a knock. A rehearsal is the same transaction, and nothing
     of it stays. Raises Invalid(KEY_REUSED) when the same key came with another request, and TooMany."""
 
-    async def decided(connection: Connection) -> Granted[S]:
-        # What a refused decision wrote before it said no is undone, the refusal is kept.
-        await connection.queue("savepoint decision")
+    async def decided(connection: Connection, asked: Asked) -> Granted[S]:
         try:
-            change = await journal.change_in(connection, command.stream, command.cause, decide)
+            change = await journal.change_in(connection, command.stream, command.cause, decide, asked)
         except Refused as refusal:
             await connection.queue("rollback to savepoint decision")
             receipt = _refusal(command, refusal)
@@ -111,12 +109,16 @@ async def grant(
         return Granted(receipt, answer, False, change.state, change.version, facts)
 
     async def work(connection: Connection) -> Granted[S]:
+        # All four travel together. What a refused decision wrote is undone, back to the savepoint.
         counted = await caps.count(connection, command.stream)
-        known = await _claim(connection, command)
+        claimed = await _claimed(connection, command)
+        await connection.queue("savepoint decision")
+        asked = await journal.asked(connection, command.stream)
+        known = await _known(connection, command, claimed)
         if known is not None:
             return _replayed(known, command)
         caps.check(command.name, **(await counted.fetchone() or {}))
-        return await decided(connection)
+        return await decided(connection, asked)
 
     async def rehearsal(connection: Connection) -> Granted[S]:
         await connection.queue("savepoint rehearsal")
@@ -207,7 +209,11 @@ def _refusal(command: Command, refusal: Refused) -> Receipt:
 
 async def _claim(connection: Connection, command: Command) -> Row | None:
     """None when the command is new and now ours; otherwise its row. Waits for a twin being decided."""
-    inserted = await connection.queue(
+    return await _known(connection, command, await _claimed(connection, command))
+
+
+async def _claimed(connection: Connection, command: Command) -> Asked:
+    return await connection.queue(
         """
         insert into receipts (command_id, name, stream, actor, request_hash)
         values (%s, %s, %s, %s, %s)
@@ -216,7 +222,10 @@ async def _claim(connection: Connection, command: Command) -> Row | None:
         """,
         (command.command_id, command.name, command.stream, command.actor, command.request_hash),
     )
-    if await inserted.fetchone() is not None:
+
+
+async def _known(connection: Connection, command: Command, claimed: Asked) -> Row | None:
+    if await claimed.fetchone() is not None:
         return None
     return await (await connection.queue(FIND, {"command_id": command.command_id})).fetchone()
 
