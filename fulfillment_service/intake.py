@@ -145,7 +145,8 @@ class Intake:
             case "rejectCancellation" if payload.request:
                 return wishes.reject_cancellation(state, request=payload.request)
             case "updateShippingAddress" if payload.address:
-                return wishes.change_address(state, command_id=command_id)
+                country = payload.address.country
+                return wishes.change_address(state, command_id=command_id, country=country)
             case "failStep" if payload.step_key:
                 return wishes.fail_step(state, step_key=payload.step_key)
             case "resolveException":

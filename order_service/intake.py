@@ -144,7 +144,7 @@ class Intake:
         """The wish has its receipt; asked again, the same one.
 
         Raises NotFound for an order nobody placed, Invalid(VERSION_MISMATCH) for one that is at another
-        version than the caller expected."""
+        version than the caller expected, and Invalid for a hold that would be over already."""
         stream = contract.stream(order_id)
 
         async def decide(connection: Connection, order: Order | None) -> Sequence[OrderEvent]:
@@ -153,7 +153,10 @@ class Intake:
             if expected_version is not None:
                 await self._expect(connection, stream, expected_version)
             await self._keep_wish(connection, order, wish, changes, command_id)
-            answer_by = self._now() + self._deadlines.cancel_answer
+            now = self._now()
+            if wish.payload.hold and wish.payload.hold.until and wish.payload.hold.until <= now:
+                raise Invalid("until must be in the future")
+            answer_by = now + self._deadlines.cancel_answer
             return _decide(order, _Asked(name, wish, changes, command_id, actor, answer_by))
 
         async def tell_workflow(connection: Connection, change: Change[Order, OrderEvent]) -> None:

@@ -118,10 +118,11 @@ def reject_cancellation(f: Fulfillment, *, request: str) -> list[FulfillmentEven
     return [CancelRejected(command_id=request), *_answered(f)]
 
 
-def change_address(f: Fulfillment, *, command_id: str) -> list[FulfillmentEvent]:
+def change_address(f: Fulfillment, *, command_id: str, country: str | None = None) -> list[FulfillmentEvent]:
     """The next label carries the new address; one that is booked is voided. An exception is over with it.
 
-    Raises Refused from the hand-over on, and once the parcel is taken apart."""
+    Raises Refused from the hand-over on, once the parcel is taken apart, and for another country: that is
+    what standing holds and papers go by."""
     if f.hand_over is not None or f.stage is Stage.SHIPPED:
         raise Refused(
             "the carrier takes the parcel under the label it has",
@@ -129,6 +130,12 @@ def change_address(f: Fulfillment, *, command_id: str) -> list[FulfillmentEvent]
             cut_off=CUT_OFF,
         )
     _refuse_when_undone(f)
+    if country not in (None, f.country):
+        raise Refused(
+            "the parcel is planned for another country; cancel it and order anew",
+            code=Code.COUNTRY_CANNOT_CHANGE,
+            cut_off="FulfillmentAccepted",
+        )
     changed = AddressChanged(version=f.address_version + 1, command_id=command_id)
     is_helped = f.trouble is not None and f.trouble.code is not Code.CANCEL_UNANSWERED
     return [changed, ExceptionResolved()] if is_helped else [changed]

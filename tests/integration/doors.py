@@ -84,7 +84,7 @@ class Doors:
                 lines=(Line(sku="TEAPOT", quantity=1),),
                 address=Address.model_validate(address),
                 address_version=1,
-                country="USA",
+                country=address["country"],
                 customer_ref="customer-1",
                 mode="manual",
                 reply_to=workflow_id(order_id),

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import Replayer
 
 import fulfillment_service.bootstrap.worker as fulfillment_worker
 import order_service.bootstrap.worker as order_worker
@@ -19,7 +20,7 @@ from contracts.chassis import temporal
 from contracts.chassis.knocks import DueKnock
 from contracts.chassis.postgres import Database
 from contracts.chassis.receipts import Granted
-from contracts.chassis.settings import TemporalSettings
+from contracts.chassis.settings import Profile, TemporalSettings
 from contracts.chassis.temporal import Delivery
 from contracts.envelope import Wish, WishName, WishPayload
 from contracts.fulfillment import FulfillmentApi
@@ -28,12 +29,14 @@ from contracts.values import Outcome
 from deploy.local.stack import Stack
 from fulfillment_service.bootstrap import Settings as FulfillmentSettings
 from fulfillment_service.settings import CarrierSettings, FulfillmentPostgresSettings
+from fulfillment_service.workflow import FulfillmentWorkflow
 from order_service.bootstrap import Settings as OrderSettings
 from order_service.bootstrap import intake_of, journal_of
 from order_service.bootstrap.relay import HOME
 from order_service.demo import Scenario, demo_order, mode_of
 from order_service.order import Order, Step
 from order_service.settings import DeadlineSettings, OrderPostgresSettings, PaymentSettings
+from order_service.workflow import OrderWorkflow
 from tests.integration.fulfillment.house import eventually
 
 
@@ -126,6 +129,18 @@ class Pair:
         await eventually(is_due, what=step_key)
         wish = Wish(payload=WishPayload(step_key=step_key))
         await self.parcel(order_id).signal("completeStep", wish)
+
+    async def replays(self, order_id: str) -> None:
+        """Both histories lead to the same commands again. Raises when one does not."""
+        settings = self.orders.temporal
+        histories: list[tuple[Profile, WorkflowHandle[Any, Any]]] = [
+            ("orders", self.workflow(order_id)),
+            ("fulfillments", self.parcel(order_id)),
+        ]
+        for profile, handle in histories:
+            plugin = temporal.plugin(temporal.key_ring(profile, settings), profile, settings)
+            replayer = Replayer(workflows=[OrderWorkflow, FulfillmentWorkflow], plugins=[plugin])
+            await replayer.replay_workflow(await handle.fetch_history())
 
     async def facts(self, order_id: str) -> list[str]:
         change = await journal_of(self.database).read(contract.stream(order_id))

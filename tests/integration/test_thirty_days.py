@@ -57,6 +57,7 @@ async def test_a_paused_order_survives_a_month_and_goes_on_from_the_very_step(mo
         await month.completes(order_id, "pick:3", "quality", "pack", "hand-over")
         assert await pair.workflow(order_id).result() == "SHIPPED"
         assert await pair.effects("payments", order_id) == [*effects, "capture"]
+    await pair.replays(order_id)
 
 
 async def test_a_held_order_survives_a_month_before_it_asks_for_its_parcel(month: Month):

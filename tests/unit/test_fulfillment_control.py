@@ -333,3 +333,12 @@ def test_the_horizon_says_why_not():
 def test_the_horizon_names_the_request_and_its_deadline():
     accept = action(asked(held(born(), FRAUD)), "acceptCancellation")
     assert (accept.allowed, accept.subject, accept.until) == (True, "c", LATER)
+
+
+def test_a_parcel_stays_in_its_country():
+    """Holds of a country go by where the parcel was accepted for; its own country is no change."""
+    f = born()
+    with pytest.raises(Refused) as refused:
+        wishes.change_address(f, command_id="a", country="Elsewhere")
+    assert (refused.value.code, refused.value.cut_off) == (Code.COUNTRY_CANNOT_CHANGE, "FulfillmentAccepted")
+    assert wishes.change_address(f, command_id="a", country=f.country)
