@@ -142,7 +142,7 @@ def refused(problem: Json, as_json: bool) -> NoReturn:
     if as_json:
         print_json(problem)
     else:
-        complain(f"Refused: {problem.get('detail') or problem['code']} ({problem['code']})")
+        complain(why(problem))
         if problem.get("cutOff"):
             complain(f"Cut-off: {problem['cutOff']}")
         if problem.get("currentStatus"):
@@ -152,6 +152,12 @@ def refused(problem: Json, as_json: bool) -> NoReturn:
             complain(f"Allowed: {', '.join(problem['allowedActions'])}")
         complain(f"Next:    {_next_step(problem)}")
     raise typer.Exit(REFUSED)
+
+
+def why(refusal: Mapping[str, Any]) -> str:
+    """The reason of a refusal and its code; the other service tells the code alone."""
+    detail, code = refusal.get("detail"), refusal["code"]
+    return f"Refused: {detail} ({code})" if detail else f"Refused: {code}"
 
 
 def _next_step(problem: Json) -> str:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, cast
 
 import typer
 
+from deploy.commands.rest import why
+
 _COLOURS = {"EFFECTIVE": "green", "ACCEPTED": "cyan", "REJECTED": "red", "SUPERSEDED": "yellow"}
 
 
@@ -81,7 +83,7 @@ def receipt_lines(receipt: Mapping[str, Any]) -> list[str]:
     befores = [None, *steps]
     lines = [receipt_title(receipt), *map(step_line, steps, befores)]
     if receipt.get("code"):
-        lines.append(f"Refused: {receipt.get('detail') or receipt['code']} ({receipt['code']})")
+        lines.append(why(receipt))
     if receipt.get("cutOff"):
         lines.append(f"Cut-off: {receipt['cutOff']}")
     return [*lines, *_next(receipt)]

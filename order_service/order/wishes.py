@@ -181,7 +181,7 @@ def _at_completion(before: Order, *, shipped: bool) -> list[Advance]:
     unheard = [wish for wish in before.lane if wish.command_id not in before.cancels]
     return [
         *(_unheard(wish, shipped=shipped) for wish in unheard),
-        *(Advance(command_id, "REJECTED", Code.ALREADY_ENDED) for command_id in cancels),
+        *(_too_late(command_id, shipped=shipped) for command_id in cancels),
         *(Advance(wish.command_id, _overtaken(wish, shipped=shipped)) for wish in before.accepted),
     ]
 
@@ -190,7 +190,13 @@ def _unheard(wish: FulfillmentInstructed, *, shipped: bool) -> Advance:
     """What the parcel says as well when the wish reaches it at its end: what has left is not held."""
     if shipped and wish.instruction in ("resumeFulfillment", "releaseHold"):
         return Advance(wish.command_id, "EFFECTIVE")
-    return Advance(wish.command_id, "REJECTED", Code.ALREADY_ENDED)
+    return _too_late(wish.command_id, shipped=shipped)
+
+
+def _too_late(command_id: str, *, shipped: bool) -> Advance:
+    """Refused in the words of whoever asks a moment later."""
+    end = _end(shipped=shipped)
+    return Advance(command_id, "REJECTED", end.code, end.detail, end.cut_off)
 
 
 def _overtaken(wish: FulfillmentInstructed, *, shipped: bool) -> ReceiptStatus:
@@ -220,11 +226,12 @@ def _refuse_when_cancelled(order: Order) -> None:
 
 
 def _refuse_after_the_end(order: Order) -> None:
-    if order.completion == "SHIPPED":
-        raise Refused(
-            "the parcel is with the carrier; nothing can be changed",
-            code=Code.ALREADY_ENDED,
-            cut_off=HAND_OVER,
-        )
     if order.step is Step.END or order.completion is not None or order.failure is not None:
-        raise Refused("the order has ended", code=Code.ALREADY_ENDED)
+        raise _end(shipped=order.completion == "SHIPPED")
+
+
+def _end(*, shipped: bool) -> Refused:
+    if shipped:
+        detail = "the parcel is with the carrier; nothing can be changed"
+        return Refused(detail, code=Code.ALREADY_ENDED, cut_off=HAND_OVER)
+    return Refused("the order has ended", code=Code.ALREADY_ENDED)

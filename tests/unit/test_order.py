@@ -43,7 +43,7 @@ from order_service.events import (
     VoidRequested,
 )
 from order_service.order import STEPS_TOTAL, Order, Step, evolve, payment, steps, wishes
-from order_service.order.wishes import Changes
+from order_service.order.wishes import HAND_OVER, Changes
 from tests.unit.orders import (
     EVERY_STATE,
     EXPIRES_AT,
@@ -522,14 +522,14 @@ def test_an_address_the_fulfillment_accepted_is_the_orders_too():
 
 
 def test_wishes_that_a_parcel_never_heard_of_are_closed_by_its_end():
-    """No receipt stays open: what waited is rejected, what was accepted has its effect or is overtaken."""
+    """What waited is rejected as if it came now, what was accepted has its effect or is overtaken."""
+    with_carrier = "the parcel is with the carrier; nothing can be changed"
     order = after(under_way(), update(under_way(), country="USA"))
     order = heard(order, answer("u-1", "ACCEPTED", address_version=2))
     order = heard(paused(order, "p-1"), answer("p-1", "ACCEPTED"))
     order = cancelling(paused(order, "p-2"), "c-1")
     assert moves(order, steps.complete(order, completion("SHIPPED"))) == [
-        Advance("p-2", "REJECTED", Code.ALREADY_ENDED),
-        Advance("c-1", "REJECTED", Code.ALREADY_ENDED),
+        *(Advance(late, "REJECTED", Code.ALREADY_ENDED, with_carrier, HAND_OVER) for late in ("p-2", "c-1")),
         Advance("u-1", "EFFECTIVE"),
         Advance("p-1", "SUPERSEDED"),
     ]
