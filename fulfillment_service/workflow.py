@@ -125,8 +125,11 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
             await workflow.wait_condition(lambda: reporter.done() or bool(self._arrivals))
             await self._serve()
         await reporter
-        if self._news:
-            await self._tell(Report(command_ids=tuple(self._news)))
+        while self._arrivals or self._news:
+            await self._serve()
+            report = Report(command_ids=tuple(self._news))
+            self._news.clear()
+            await self._tell(report)
         await workflow.wait_condition(workflow.all_handlers_finished)
         if self._parcel.outcome is None:
             raise AssertionError(f"the fulfillment stopped at {self._parcel.step} without an end")

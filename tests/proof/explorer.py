@@ -157,8 +157,9 @@ def catching(mutant: Mutant, seed: int = 0) -> Schedule | None:
 
 def mutant_schedules(mutant: Mutant, seed: int) -> Iterator[Schedule]:
     """The mutant's wishes at all points of its script, mixed, so that none has to wait for the last point."""
-    points = explore.points(mutant.script, seed)
-    schedules = list(explore.alone(mutant.script, points, messages=mutant.messages, seed=seed))
+    script = Schedule.parse(mutant.shown_by).script
+    points = explore.points(script, seed)
+    schedules = list(explore.alone(script, points, messages=mutant.messages, seed=seed))
     Random(seed).shuffle(schedules)
     yield from schedules
 

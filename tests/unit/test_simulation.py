@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.proof.checks import violations
+from tests.proof.mutants import MUTANTS, Mutant
 from tests.proof.record import Record
 from tests.proof.simulation.play import play
 from tests.proof.simulation.schedule import SCRIPTS, Injection, Schedule
@@ -40,6 +41,18 @@ def test_a_wish_at_a_point_has_its_effect(line: str, outcome: str):
     record = play(Schedule.parse(line)).record
     assert violations(record) == []
     assert {ended.outcome for ended in record.workflows} == {outcome}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "manual: order.task#3 cancel@parcel-rest; parcel.task#4 pause@parcel-signal",
+        "paced: order.task#4 cancel@parcel-signal; order.task#5 cancel@parcel-signal",
+    ],
+)
+def test_a_signal_in_the_very_last_moment_has_a_receipt(line: str):
+    """It comes while the parcel's last answer is on its way, in the task that would have been the last."""
+    assert violations(play(Schedule.parse(line)).record) == []
 
 
 def test_the_same_line_is_the_same_run():
@@ -84,3 +97,14 @@ def test_a_schedule_reads_as_it_is_written(line: str):
 def test_what_is_no_schedule_is_said(line: str):
     with pytest.raises(ValueError, match="not `"):
         Schedule.parse(line)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_each_seeded_bug_breaks_its_promise(mutant: Mutant):
+    """In the schedule that is known to show it; the explorer finds such a schedule by itself."""
+    schedule = Schedule.parse(mutant.shown_by)
+    assert violations(play(schedule).record) == []
+    with mutant.applied():
+        found = violations(play(schedule).record)
+    assert mutant.invariant in {each.invariant for each in found}
+    assert violations(play(schedule).record) == []

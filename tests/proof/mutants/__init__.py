@@ -13,7 +13,7 @@ from contracts.fulfillment import Stage
 from fulfillment_service.activities import FulfillmentActivities, Snapshot, snapshot
 from fulfillment_service.carrier import Taken
 from fulfillment_service.events import FulfillmentEvent, HoldReleased
-from fulfillment_service.fulfillment import Fulfillment, state, steps
+from fulfillment_service.fulfillment import Fulfillment, evolution, steps
 from fulfillment_service.fulfillment import Step as ParcelStep
 from order_service import intake as order_intake
 from order_service.events import OrderEvent
@@ -31,8 +31,9 @@ class Mutant:
     invariant: str
     messages: tuple[Message, ...]
     """The wishes that bring it to light."""
+    shown_by: str
+    """A schedule in which it does; the explorer has to find one by itself, in the same script."""
     applied: Callable[[], AbstractContextManager[None]]
-    script: str = "manual"
 
 
 @contextmanager
@@ -115,45 +116,60 @@ def address_without_relabel() -> Generator[None]:
 @contextmanager
 def resume_to_a_fixed_state() -> Generator[None]:
     """A parcel that is resumed begins again with the picking."""
-    real = _function(state, "_learnt")
+    real = _function(evolution, "_learnt")
 
     def learnt(f: Fulfillment, fact: FulfillmentEvent) -> Fulfillment:
         after = real(f, fact)
         return replace(after, stage=Stage.PICKING, worked=0) if isinstance(fact, HoldReleased) else after
 
-    with patch.object(state, "_learnt", learnt):
+    with patch.object(evolution, "_learnt", learnt):
         yield
 
 
 MUTANTS = (
-    Mutant("no gate before hand-over", checks.HELD, ("pause", "hold"), no_gate_before_hand_over),
+    Mutant(
+        "no gate before hand-over",
+        checks.HELD,
+        ("pause", "hold"),
+        "manual: parcel.book_label#1/1-stored pause@parcel-rest",
+        no_gate_before_hand_over,
+    ),
     Mutant(
         "hand-over called before HandOverStarted is stored",
         checks.NEVER_BOTH,
         ("cancel",),
-        hand_over_before_it_is_stored,
         # In manual mode the operator's word stores it.
-        script="paced",
+        "paced: parcel.hand_over#1/2-answered cancel@parcel-rest",
+        hand_over_before_it_is_stored,
     ),
     Mutant(
         "cancel settled without waiting for the answer",
         checks.NEVER_BOTH,
         ("cancel",),
+        "manual: parcel.work#2 cancel@order-rest",
         cancel_without_the_answer,
     ),
     Mutant(
         "pause dropped before the fulfillment exists",
         checks.HELD,
         ("pause",),
+        "manual: order.authorize#1 pause@order-rest",
         pause_dropped_before_the_parcel,
     ),
     Mutant(
         "address accepted after the label without relabel",
         checks.ADDRESS,
         ("address",),
+        "paced: parcel.hand_over#1 address@parcel-rest",
         address_without_relabel,
     ),
-    Mutant("resume to a fixed state", checks.STEPS, ("pause", "hold"), resume_to_a_fixed_state),
+    Mutant(
+        "resume to a fixed state",
+        checks.STEPS,
+        ("pause", "hold"),
+        "manual: parcel.work#3 pause@parcel-rest",
+        resume_to_a_fixed_state,
+    ),
 )
 
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
+from functools import cache
 from types import ModuleType
 from typing import Self
 
@@ -19,7 +20,7 @@ def virtual(now: Callable[[], datetime]) -> Generator[None]:
         def now(cls, tz: tzinfo | None = None) -> Self:
             return now()  # type: ignore[return-value]  # a plain one: nobody tells them apart
 
-    modules = [module for name, module in list(sys.modules.items()) if _asks_the_time(name, module)]
+    modules = _who_ask_the_time()
     for module in modules:
         module.datetime = Virtual  # type: ignore[attr-defined]
     try:
@@ -34,5 +35,11 @@ class _AnyDatetime(type):
         return isinstance(instance, datetime)
 
 
-def _asks_the_time(name: str, module: ModuleType) -> bool:
-    return name.partition(".")[0] in _OURS and getattr(module, "datetime", None) is datetime
+@cache
+def _who_ask_the_time() -> list[ModuleType]:
+    """Our modules that know a `datetime`; all of them are loaded once the pair has been put together."""
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] in _OURS and getattr(module, "datetime", None) is datetime
+    ]

@@ -55,6 +55,9 @@ def in_pairs(
             )
 
 
+FORCEFUL: tuple[Message, ...] = ("pause", "hold", "cancel", "address")
+"""Those that do something to an order that nobody holds."""
+FORCE: tuple[tuple[int, Kill], ...] = ((2, ""), (1, "kill-before"), (1, "kill-after"))
 REST: tuple[Door, ...] = ("order-rest", "parcel-rest")
 OTHERS: Mapping[str, tuple[Message, ...]] = {
     "held": ("resume", "release", "cancel", "address"),
@@ -71,7 +74,7 @@ ALL_DOORS: Sequence[tuple[Door, Door]] = tuple(product(DOORS, DOORS))
 
 
 def selection(seed: int = 0) -> Iterator[Schedule]:
-    """What fits into three minutes on two cores: every boundary, every message, every door."""
+    """What fits into three minutes on two cores: every boundary, message and door, and all pairs."""
     for script in ("manual", "paced"):
         places = points(script, seed)
         tasks = boundaries(places)
@@ -79,14 +82,14 @@ def selection(seed: int = 0) -> Iterator[Schedule]:
         yield from alone(script, tasks, seed=seed)
         # Between two tasks a signal only waits for the next one, but whoever writes to the stream is at once.
         yield from alone(script, sorted({*places} - {*tasks}, key=places.index), doors=REST, seed=seed)
-        yield from alone(script, tasks, times=2, seed=seed)
-        yield from alone(script, tasks, kill="kill-before", seed=seed)
-        yield from alone(script, tasks, kill="kill-after", seed=seed)
+        for times, kill in FORCE:
+            yield from alone(script, tasks, messages=FORCEFUL, times=times, kill=kill, seed=seed)
         yield from in_pairs(script, tasks, doors=ALL_DOORS, seed=seed)
     for script, messages in OTHERS.items():
         tasks = boundaries(points(script, seed))
         yield Schedule(script, seed=seed)
-        yield from alone(script, tasks, messages=messages, seed=seed)
+        doors = DOORS if script == "held" else REST
+        yield from alone(script, tasks, messages=messages, doors=doors, seed=seed)
 
 
 def everything(seed: int = 0) -> Iterator[Schedule]:

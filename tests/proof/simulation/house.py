@@ -1,6 +1,6 @@
 """Both services, real from the doors to the decisions, on twins of everything that is not ours."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import Any, cast
@@ -149,6 +149,11 @@ class House:
                 _named(parcel_activities.all()),
             )
         )
+
+    async def signal(self, side: str, workflow_id: str, name: str, content: Sequence[Any]) -> bool:
+        """False when no such workflow runs."""
+        namespace = order.NAMESPACE if side == "order" else fulfillment.NAMESPACE
+        return self.server.signal(namespace, workflow_id, runner.signalled(name, runner.packed(*content)))
 
     def close(self) -> None:
         self.scheduler.close()

@@ -1,19 +1,13 @@
 """One schedule, played to the end of its order, and the record of it."""
 
 import json
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from contracts import fulfillment, order
-from contracts.chassis.errors import TandemError
-from contracts.chassis.receipts import Granted
-from contracts.envelope import Wish, WishName, WishPayload
-from fulfillment_service.fulfillment import Fulfillment, Step
 from fulfillment_service.settings import WarehouseSettings
 from order_service.demo import demo_order
-from order_service.order import Order
+from tests.proof.people import ACTOR, Operator, Wished
 from tests.proof.record import Effect, Ended, Fact, Level, ReceiptRow, Record, Sent, Service
 from tests.proof.simulation.clock import virtual
 from tests.proof.simulation.house import House, Side
@@ -22,13 +16,11 @@ from tests.proof.simulation.runner import unpacked
 from tests.proof.simulation.schedule import SCRIPTS, Injection, Schedule
 from tests.proof.simulation.scheduler import BEGINNING
 from tests.proof.simulation.temporal import Endless, Room, Status
-from tests.proof.simulation.wishes import ACTOR, FROZEN, Wished
 
-ORDER = demo_order("happy").model_copy(update={"items": demo_order("happy").items[:2]})
+ORDER = demo_order("happy").model_copy(update={"items": demo_order("happy").items[:1]})
 PATIENCE = timedelta(minutes=20)
 """So long things are left to time, since somebody last did something; then people help whoever is stuck."""
 LONGEST = timedelta(days=60)
-OPERATOR = "operator"
 _ASKS = WarehouseSettings(cancel_policy="ask", cancel_answer_seconds=600)
 _WAREHOUSES = {None: WarehouseSettings(), "accept": _ASKS, "reject": _ASKS}
 MOST_STEPS = 3_000
@@ -67,7 +59,6 @@ class _Play:
         self.waiting: dict[str, list[tuple[int, Injection]]] = {}
         for number, injection in enumerate((*self.script.opening, *self.schedule.injections), start=1):
             self.waiting.setdefault(injection.point, []).append((number, injection))
-        self.helped = 0
         self.last_help = self.scheduler.now
 
     def play(self) -> Played:
@@ -95,7 +86,7 @@ class _Play:
             )
         )
         self.order_id = str((granted.answer or {})["orderId"])
-        self.fulfillment_id = fulfillment.fulfillment_id(self.order_id, 1)
+        self.operator = Operator(self.house, self.order_id, self.script.answer)
         # Wishes may come from here on: before that there is nothing to wish about.
         self.scheduler.at_point = self._came_to
 
@@ -108,7 +99,7 @@ class _Play:
             if self._is_over:
                 if not self._late_wishes():
                     return
-            elif not self._work():
+            elif not self.scheduler.run(self.operator.work()):
                 self._wait_or_help()
 
     @property
@@ -127,7 +118,7 @@ class _Play:
         if injection.kill == "kill-before":
             self.scheduler.kill(injection.worker)
         wished = Wished(injection, number, self.order_id, self.scheduler.now)
-        sent = [wished.send(self.house) for _ in range(injection.times)]
+        sent = [self.scheduler.run(wished.send(self.house)) for _ in range(injection.times)]
         self.sent += [each for each in sent if each]
         if injection.kill == "kill-after":
             self.scheduler.kill(injection.worker)
@@ -140,85 +131,17 @@ class _Play:
             self._inject(number, injection)
         return bool(late)
 
-    # The people who help an order on.
-
-    def _work(self) -> bool:
-        """In manual mode somebody has completed the step that waited for it."""
-        parcel = self._parcel()
-        if parcel is None or parcel.mode != "manual" or parcel.is_stopped or parcel.step_key is None:
-            return False
-        if parcel.step not in (Step.WORK, Step.HAND_OVER) or parcel.hand_over is not None:
-            return False
-        return self._ask_parcel("completeStep", WishPayload(step_key=parcel.step_key))
-
     def _wait_or_help(self) -> None:
         """What time will do soon is waited for; what it will not do, people do."""
         moment = self.scheduler.next_moment
         if moment is not None and moment <= self.last_help + PATIENCE:
             self.scheduler.advance()
-        elif self._set_free():
+        elif self.scheduler.run(self.operator.set_free()):
             self.last_help = self.scheduler.now
         elif moment is None or moment - BEGINNING > LONGEST:
             raise Endless("nothing will ever happen again")
         else:
             self.scheduler.advance()
-
-    def _set_free(self) -> bool:
-        """Somebody has answered a request, looked at an exception, or lifted what holds order or parcel."""
-        parcel = self._parcel()
-        if parcel is None or parcel.is_ended:
-            return bool(self._order().holds) and self._ask_order("releaseHold")
-        if parcel.is_asked:
-            name = "rejectCancellation" if self.script.answer == "reject" else "acceptCancellation"
-            return self._ask_parcel(name, WishPayload(request=parcel.asked[0].command_id))
-        if parcel.trouble is not None:
-            return self._ask_parcel("resolveException")
-        if any(not hold.standing for hold in parcel.holds):
-            return self._ask_parcel("releaseHold")
-        return bool(parcel.holds) and self._helps(
-            self.house.standing.lift(
-                str(FROZEN.handle), command_id=self._named("lift"), actor=OPERATOR, request_hash=""
-            )
-        )
-
-    def _ask_parcel(self, name: WishName, payload: WishPayload | None = None) -> bool:
-        return self._helps(
-            self.house.parcel_intake.submit(
-                name,
-                self.fulfillment_id,
-                Wish(payload=payload or WishPayload()),
-                command_id=self._named(name),
-                actor=OPERATOR,
-                knock=True,
-            )
-        )
-
-    def _ask_order(self, name: WishName) -> bool:
-        return self._helps(
-            self.house.order_intake.submit(
-                name, self.order_id, Wish(), command_id=self._named(name), actor=OPERATOR, knock=True
-            )
-        )
-
-    def _named(self, name: str) -> str:
-        self.helped += 1
-        return f"help-{self.helped}-{name}"
-
-    def _helps(self, asked: Coroutine[Any, Any, Granted[Any]]) -> bool:
-        """False when it was refused."""
-        try:
-            return self.scheduler.run(asked).receipt.status != "REJECTED"
-        except TandemError:
-            return False
-
-    def _parcel(self) -> Fulfillment | None:
-        change = self.scheduler.run(self.house.parcel_journal.read(fulfillment.stream(self.fulfillment_id)))
-        return change.state if change else None
-
-    def _order(self) -> Order:
-        change = self.scheduler.run(self.house.order_journal.read(order.stream(self.order_id)))
-        assert change is not None
-        return change.state
 
     # The record.
 
