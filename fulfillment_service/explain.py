@@ -175,7 +175,9 @@ def _then(row: Row, evidence: Evidence) -> Next:
         return Next(what=f"{step} is done", at=begun.at + timedelta(seconds=document["paceSeconds"]))
     if document["stepOpen"] and _is_by_hand(step):
         return Next(what=f"the step after {step} begins once that is done and nothing stands against it")
-    return Next(what=f"{step} is carried out" if document["stepOpen"] else f"{step} begins")
+    if document["stepOpen"]:
+        return Next(what=f"{step} is carried out")
+    return Next(what=f"{step} begins" + (" once nothing stands against it" if _is_stopped(document) else ""))
 
 
 def _is_stopped(document: dict[str, Any]) -> bool:
