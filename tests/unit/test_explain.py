@@ -115,7 +115,8 @@ def test_a_hold_is_explained_with_who_when_why_and_how_it_ends():
     assert (told.next.what, told.next.at) == ("pick:1 begins once nothing stands against it", None)
     assert told.summary == (
         f"Parcel {PARCEL_ID} is PAUSED before pick:1, since 2026-01-01 11:56:00 UTC (4 minutes). "
-        'It waits for the hold shelf-7 (QUALITY) by ada: "a look is needed". Next: pick:1 begins. '
+        'It waits for the hold shelf-7 (QUALITY) by ada: "a look is needed". '
+        "Next: pick:1 begins once nothing stands against it. "
         f"Ada or an operator can lift shelf-7: DELETE /fulfillments/{PARCEL_ID}/holds?handle=shelf-7."
     )
 
