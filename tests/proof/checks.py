@@ -157,7 +157,7 @@ def the_label_carries_the_last_accepted_address(record: Record) -> Iterator[Viol
         printed = [
             each.address
             for each in record.effects_on(stream.removeprefix("fulfillment-"), "book")
-            if each.reference == booked.get(n)
+            if each.reference == booked.get(n) and each.address is not None
         ]
         if printed and printed != [record.addresses.get((stream, last))]:
             yield Violation(ADDRESS, f"{stream} left with another address than its version {last}")
