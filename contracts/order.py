@@ -193,6 +193,10 @@ class OrderStatusView(Message):
     stage: Stage
     payment_status: PaymentStatus
     version: int
+    holds: tuple[Hold, ...] = ()
+    """While one stands the order begins no further step."""
+    attention: Code | None = None
+    """What a person has to look at."""
     fulfillment_id: str | None = None
 
 

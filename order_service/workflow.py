@@ -279,6 +279,8 @@ class OrderWorkflow(contract.OrderApi):
             stage=seen.stage,
             payment_status=seen.payment,
             version=seen.version,
+            holds=seen.holds,
+            attention=seen.attention,
             fulfillment_id=fulfillment.fulfillment_id(self._order_id, seen.n) if seen.n else None,
         )
 

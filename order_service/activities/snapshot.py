@@ -4,7 +4,7 @@ from datetime import datetime
 
 from contracts.chassis.event_store import Change
 from contracts.order import PaymentStatus, Stage
-from contracts.values import Message, Outcome
+from contracts.values import Code, Hold, Message, Outcome
 from order_service.events import OrderEvent
 from order_service.order import Order, Step
 from order_service.publishing import percent
@@ -28,6 +28,8 @@ class Snapshot(Message):
     """The authorization is to be replaced, beside whatever the step is."""
     alarm: datetime | None = None
     """When time alone changes the order; see `elapse`."""
+    holds: tuple[Hold, ...] = ()
+    attention: Code | None = None
     lane: tuple[str, ...] = ()
 
 
@@ -46,5 +48,7 @@ def snapshot(change: Change[Order, OrderEvent]) -> Snapshot:
         is_stopped=order.is_stopped,
         renews=order.is_renewing and order.is_waiting_for_parcel,
         alarm=order.alarm,
+        holds=order.holds,
+        attention=order.attention,
         lane=tuple(wish.command_id for wish in order.lane),
     )

@@ -63,6 +63,7 @@ class Month:
             await asyncio.sleep(0.5)
 
     async def completes(self, order_id: str, *step_keys: str) -> None:
+        """The warehouse has done these steps, each when it was its turn."""
         for step_key in step_keys:
             await self.pair.completes(order_id, step_key)
 

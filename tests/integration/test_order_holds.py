@@ -49,7 +49,8 @@ async def test_a_held_order_waits_and_goes_on_from_the_very_step(pair: Pair):
     async with pair.working():
 
         async def says_so() -> bool:
-            return (await pair.workflow(order_id).query(OrderApi.status)).status == "PAUSED"
+            seen = await pair.workflow(order_id).query(OrderApi.status)
+            return seen.status == "PAUSED" and [hold.handle for hold in seen.holds] == ["fraud", "quality"]
 
         await eventually(says_so, what="PAUSED")
         await pair.wishes(order_id, "releaseHold", "release-1", Wish(payload=WishPayload(handle="fraud")))
