@@ -30,7 +30,7 @@ SCHEDULES = (
     "manual: order.authorize#1 cancel@order-signal",
     "manual: order.confirm#1 pause@order-rest",
     "manual: order.confirm#1 address@order-rest",
-    "manual: order.startFulfillmentWorkflow#1 cancel@order-rest",
+    "manual: order.startFulfillmentWorkflow#1 address@order-rest",
     "manual: parcel.work#1 cancel@order-rest",
     "manual: parcel.work#2 hold@parcel-rest",
     "manual: parcel.work#2 pause@parcel-signal x2",
