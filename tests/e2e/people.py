@@ -141,6 +141,13 @@ class Operator:
             within_seconds=within_seconds,
         )
 
+    def sees_order(self, order_id: str, *, payment: str) -> Json:
+        """The parcel once its view of the order tells this payment."""
+        return eventually(
+            lambda: self.parcel(order_id),
+            lambda seen: (seen.get("order") or {}).get("paymentStatus") == payment,
+        )
+
     def works(self, order_id: str, *step_keys: str) -> None:
         """Each of these steps has begun and been completed, one after the other."""
         for step_key in step_keys:

@@ -32,7 +32,7 @@ def test_one_order_is_one_trace(shop: Shop, operator: Operator, engineer: Engine
     order = shop.place()
     shop.sees_end(order)
     shop.sees_parcel(order, status="SHIPPED")
-    eventually(lambda: operator.parcel(order)["order"]["paymentStatus"], lambda status: status == "CAPTURED")
+    operator.sees_order(order, payment="CAPTURED")
     trace = whole_trace_of(engineer, order)
     assert roots(trace) == [("order-service", "api", "SERVER")]
 

@@ -23,6 +23,6 @@ def test_an_order_ships_over_apache_kafka_in_one_trace(stack: Stack):
     order = shop.place()
     assert shop.sees_end(order)["status"] == "SHIPPED"
     shop.sees_parcel(order, status="SHIPPED")
-    eventually(lambda: operator.parcel(order)["order"]["paymentStatus"], lambda status: status == "CAPTURED")
+    operator.sees_order(order, payment="CAPTURED")
     trace = whole_trace_of(engineer, order)
     assert roots(trace) == [("order-service", "api", "SERVER")]
