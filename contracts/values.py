@@ -166,6 +166,9 @@ class Hold(Message):
     standing: bool = False
     """It freezes everything that matches, and is lifted only for all of it at once."""
 
+    def is_over(self, now: datetime) -> bool:
+        return self.until is not None and self.until <= now
+
 
 Outcome = Literal["SHIPPED", "CANCELLED", "FAILED"]
 WarehouseMode = Literal["automatic", "manual"]

@@ -3,7 +3,7 @@
 One transaction locks the receipt, loads the fulfillment, asks the pure decision, and writes the facts or the
 refusal with everything that follows from them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -54,11 +54,13 @@ class Intake:
         warehouse: WarehouseSettings,
         *,
         carrier: str,
+        now: Callable[[], datetime],
     ) -> None:
         self.standing = standing
         self._journal = journal
         self._warehouse = warehouse
         self._carrier = carrier
+        self._now = now
 
     async def accept(self, request: StartFulfillment) -> Change[Fulfillment, FulfillmentEvent]:
         """The parcel exists, with its holds and its address; accepted again, nothing is added."""
@@ -97,7 +99,8 @@ class Intake:
         `asked_at` is when the order asked for it: where the policy is `ask`, a person then decides about a
         cancel. None is a person's own word.
         Raises NotFound for a parcel nobody asked for, Invalid(VERSION_MISMATCH) when it is not at the version
-        the caller expected, Invalid(NOT_UNDERSTOOD) when the wish lacks what it is about."""
+        the caller expected, Invalid(NOT_UNDERSTOOD) when the wish lacks what it is about, and Invalid for a
+        person's hold that would be over already; the order's may have come late."""
         stream = contract.stream(fulfillment_id)
         command = Command(command_id, name, stream, actor, request_hash)
 
@@ -106,6 +109,9 @@ class Intake:
                 raise NotFound(f"no fulfillment {fulfillment_id}")
             if expected_version is not None:
                 await self._expect(connection, stream, expected_version)
+            hold = wish.payload.hold
+            if hold and asked_at is None and hold.is_over(self._now()):
+                raise Invalid("until must be in the future")
             await _keep_wish(connection, state, wish, command_id)
             if name == "completeStep" and wish.payload.step_key:
                 standing = await self.standing.against(connection, state)

@@ -4,7 +4,7 @@ Placing and lifting take an advisory lock alone; a transaction that may begin a 
 others like it, and reads the table only then. So whatever began did so before the hold was there, and whoever
 comes later finds it (decision 4). Parcels learn of it lazily, when they meet it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, LiteralString
 
@@ -12,12 +12,12 @@ from pydantic import StringConstraints
 
 from contracts import fulfillment as contract
 from contracts.chassis import knocks, pii
-from contracts.chassis.errors import NotFound
+from contracts.chassis.errors import Invalid, NotFound
 from contracts.chassis.event_store import Change, Journal
 from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, Granted, grant
 from contracts.order import Request
-from contracts.values import Hold, HoldReason, Reference, Text100, Text500
+from contracts.values import Hold, HoldReason, Moment, Reference, Text100, Text500
 from fulfillment_service.events import StandingHoldEvent, StandingHoldLifted, StandingHoldPlaced
 from fulfillment_service.fulfillment import Fulfillment, standing
 from fulfillment_service.fulfillment.standing import StandingHold
@@ -82,15 +82,19 @@ class PlaceStandingHold(Request):
     handle: Annotated[Reference, StringConstraints(max_length=HANDLE_LENGTH)] | None = None
     """The name to lift it by, never used before; without one the command's id."""
     note: Text500 | None = None
-    until: datetime | None = None
+    until: Moment | None = None
+    """It ends by itself at this time."""
 
 
 class StandingHolds:
     """Places and lifts standing holds, and says which ones a parcel meets."""
 
-    def __init__(self, journal: StandingJournal, *, drain_per_second: float) -> None:
+    def __init__(
+        self, journal: StandingJournal, *, drain_per_second: float, now: Callable[[], datetime]
+    ) -> None:
         self._journal = journal
         self._drain_per_second = drain_per_second
+        self._now = now
 
     async def against(self, connection: Connection, f: Fulfillment) -> tuple[Hold, ...]:
         """The standing holds that match this parcel; none is placed or lifted before the transaction ends."""
@@ -111,11 +115,15 @@ class StandingHolds:
         request_hash: str = "",
         rehearse: bool = False,
     ) -> Granted[StandingHold]:
-        """Nothing that matches can begin a step any more. Rejected when the handle was ever used."""
+        """Nothing that matches can begin a step any more. Rejected when the handle was ever used.
+
+        Raises Invalid for one that would be over already."""
         handle = asked.handle or command_id
         hold = StandingHold(handle, asked.kind, asked.value, asked.reason, actor, asked.until)
 
         async def decide(connection: Connection, known: StandingHold | None) -> Sequence[StandingHoldEvent]:
+            if asked.until and asked.until <= self._now():
+                raise Invalid("until must be in the future")
             await connection.queue(_ALONE)
             if asked.note:
                 await pii.put(connection, command_id, "note", 1, {"note": asked.note})

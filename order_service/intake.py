@@ -154,7 +154,7 @@ class Intake:
                 await self._expect(connection, stream, expected_version)
             await self._keep_wish(connection, order, wish, changes, command_id)
             now = self._now()
-            if wish.payload.hold and wish.payload.hold.until and wish.payload.hold.until <= now:
+            if wish.payload.hold and wish.payload.hold.is_over(now):
                 raise Invalid("until must be in the future")
             answer_by = now + self._deadlines.cancel_answer
             return _decide(order, _Asked(name, wish, changes, command_id, actor, answer_by))

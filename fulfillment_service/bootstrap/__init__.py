@@ -3,7 +3,9 @@
 Each role is a module of its own, so that a process loads only what its role needs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from contracts.chassis.event_store import EventStore, Journal
@@ -49,16 +51,17 @@ def journal_of(database: Database) -> FulfillmentJournal:
     )
 
 
-def standing_holds_of(database: Database, settings: Settings) -> StandingHolds:
-    journal = Journal[StandingHold, StandingHoldEvent](
-        database,
+def intake_of(
+    journal: FulfillmentJournal,
+    settings: Settings,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Intake:
+    standing_journal = Journal[StandingHold, StandingHoldEvent](
+        journal.database,
         EventStore[StandingHoldEvent](STANDING_FACTS),
         evolve=standing.evolve,
         follow=standing_holds.follow,
     )
-    return StandingHolds(journal, drain_per_second=settings.warehouse.drain_per_second)
-
-
-def intake_of(journal: FulfillmentJournal, settings: Settings) -> Intake:
-    holds = standing_holds_of(journal.database, settings)
-    return Intake(journal, holds, settings.warehouse, carrier=settings.carrier.carrier_name)
+    holds = StandingHolds(standing_journal, drain_per_second=settings.warehouse.drain_per_second, now=now)
+    return Intake(journal, holds, settings.warehouse, carrier=settings.carrier.carrier_name, now=now)

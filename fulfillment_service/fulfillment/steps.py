@@ -84,7 +84,7 @@ def elapse(f: Fulfillment, now: datetime) -> list[FulfillmentEvent]:
     if f.is_undone or f.is_ended:
         return []
     facts: list[FulfillmentEvent] = [
-        HoldReleased(handle=hold.handle) for hold in f.holds if hold.until and hold.until <= now
+        HoldReleased(handle=hold.handle) for hold in f.holds if hold.is_over(now)
     ]
     if f.trouble is None and any(asked.answer_by <= now for asked in f.asked):
         facts.append(ExceptionRaised(step_key=f.step_key or HAND_OVER, code=Code.CANCEL_UNANSWERED))

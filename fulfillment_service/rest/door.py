@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Response
 from fastapi import Request as HttpRequest
-from pydantic import AfterValidator, FutureDatetime
 
 from contracts import fulfillment as contract
 from contracts import order
@@ -49,14 +47,6 @@ def simulated(response: Response) -> None:
 SIMULATED = {"Tandem-Simulated": "true"}
 
 
-def _zoned(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise ValueError("needs a time zone, such as Z")
-    return moment
-
-
-Until = Annotated[FutureDatetime, AfterValidator(_zoned)]
-"""When a hold is lifted by itself."""
 ByCaller = Annotated[Caller, Depends(caller)]
 ThroughDoor = Annotated[Door, Depends(door)]
 

@@ -11,7 +11,7 @@ from contracts.chassis.requests import Caller, answered
 from contracts.envelope import Wish, hold_of
 from contracts.values import Reference
 from fulfillment_service import standing_holds
-from fulfillment_service.rest.door import SIMULATED, ByCaller, ThroughDoor, Until
+from fulfillment_service.rest.door import SIMULATED, ByCaller, ThroughDoor
 from fulfillment_service.standing_holds import PlaceStandingHold
 
 router = APIRouter()
@@ -21,14 +21,8 @@ Drain = Annotated[
 ]
 
 
-class Place(PlaceStandingHold):
-    """A standing hold as it is asked for over REST."""
-
-    until: Until | None = None
-
-
 @router.post("/standing-holds")
-async def place(door: ThroughDoor, caller: ByCaller, body: Place) -> JSONResponse:
+async def place(door: ThroughDoor, caller: ByCaller, body: PlaceStandingHold) -> JSONResponse:
     """Nothing that matches can begin a step any more, parcels that arrive later included."""
     handle = body.handle or hold_of(Wish(), caller.command_id).handle[: standing_holds.HANDLE_LENGTH]
     granted = await door.intake.standing.place(

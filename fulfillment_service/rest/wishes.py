@@ -9,43 +9,19 @@ from contracts import fulfillment as contract
 from contracts.chassis.receipts import request_hash
 from contracts.chassis.requests import Caller, answered
 from contracts.envelope import CommandId, Wish, WishName, WishPayload, hold_of
-from contracts.order import Request, RequestAddress, Resume
-from contracts.values import Hold, HoldReason, Reference, Text500
+from contracts.order import Because, Pause, PlaceHold, RequestAddress, Resume
+from contracts.values import Hold, Reference
 from fulfillment_service.rest.door import (
     SIMULATED,
     ByCaller,
     Door,
     ThroughDoor,
-    Until,
     fulfillment_id_of,
     row_of,
 )
 
 router = APIRouter()
 OfRequest = Annotated[CommandId, Path(description="The command that asked for the cancel.")]
-
-
-class Because(Request):
-    """Why an operator asks for something; kept apart from everything else, since it may name a person."""
-
-    reason: Text500 | None = None
-    note: Text500 | None = None
-
-
-class Pause(Because):
-    """An operator's pause, until somebody resumes or until its time has come."""
-
-    until: Until | None = None
-
-
-class PlaceHold(Request):
-    """One more reason not to move."""
-
-    reason: HoldReason
-    handle: Reference | None = None
-    """The name to lift it by; without one the command's id."""
-    note: Text500 | None = None
-    until: Until | None = None
 
 
 @router.post("/fulfillments/{fulfillment_id}/pause")

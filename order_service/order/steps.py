@@ -58,7 +58,7 @@ def elapse(order: Order, now: datetime) -> list[OrderEvent]:
         return []
     facts: list[OrderEvent] = []
     if not order.is_undone:
-        over = [hold.handle for hold in order.holds if hold.until and hold.until <= now]
+        over = [hold.handle for hold in order.holds if hold.is_over(now)]
         facts += [HoldReleased(handle=handle) for handle in over]
     if order.attention is None and any(_is_due(cancel.answer_by, now) for cancel in order.unanswered):
         facts.append(AttentionRaised(code=Code.CANCEL_UNANSWERED))

@@ -143,10 +143,12 @@ class Operator:
 
     def sees_order(self, order_id: str, *, payment: str) -> Json:
         """The parcel once its view of the order tells this payment."""
-        return eventually(
-            lambda: self.parcel(order_id),
-            lambda seen: (seen.get("order") or {}).get("paymentStatus") == payment,
-        )
+
+        def tells(seen: Json) -> bool:
+            order: Json = seen.get("order") or {}
+            return order.get("paymentStatus") == payment
+
+        return eventually(lambda: self.parcel(order_id), tells)
 
     def works(self, order_id: str, *step_keys: str) -> None:
         """Each of these steps has begun and been completed, one after the other."""

@@ -1,9 +1,11 @@
 """What the operators' door says while people hold, freeze and cancel; PostgreSQL alone."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -53,6 +55,12 @@ class Desk:
     async def wish(self, method: str, path: str, **options: Any) -> Json:
         return await self.ask(method, f"/fulfillments/{{parcel}}/{path}", **options)
 
+    async def timed(self, path: str, body: Json, until: str, *, key: str) -> httpx.Response:
+        headers = {"Idempotency-Key": f"{self.parcel}-{key}"}
+        return await self.doors.http["fulfillments"].post(
+            path, json={**body, "until": until}, headers=headers
+        )
+
     async def shown(self) -> Json:
         return await self.ask("GET", "/fulfillments/{parcel}")
 
@@ -100,6 +108,24 @@ async def test_a_pause_may_end_by_itself(desk: Desk):
     (hold,) = (await desk.shown())["holds"]
     assert hold["reason"] == "OPERATOR_PAUSE"
     assert datetime.fromisoformat(hold["until"]) == datetime.fromisoformat(until)
+
+
+async def test_a_timed_hold_that_is_asked_for_again_after_its_end_has_the_stored_answer(desk: Desk):
+    """A client that lost the answer may come back whenever it likes; under another key it is refused."""
+    until = later(seconds=3)
+    requests: dict[str, Json] = {
+        f"/fulfillments/{desk.parcel}/pause": {},
+        f"/fulfillments/{desk.parcel}/holds": {"reason": "QUALITY"},
+        "/standing-holds": {"kind": "customer", "value": "customer-7", "reason": "QUALITY"},
+    }
+    first = {path: await desk.timed(path, body, until, key="once") for path, body in requests.items()}
+    assert [answer.status_code for answer in first.values()] == [200] * 3
+    await asyncio.sleep((datetime.fromisoformat(until) - datetime.now(UTC)).total_seconds() + 0.1)
+    for path, body in requests.items():
+        again = await desk.timed(path, body, until, key="once")
+        assert (again.status_code, again.json()["commandId"]) == (200, first[path].json()["commandId"])
+        assert again.headers["Idempotent-Replayed"] == "true"
+        assert (await desk.timed(path, body, until, key="twice")).status_code == 422
 
 
 # Standing holds.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.local.stack import Stack
-from tests.e2e.people import Engineer, Operator, Shop, eventually
+from tests.e2e.people import Engineer, Operator, Shop
 from tests.e2e.traces import roots, whole_trace_of
 
 

@@ -108,7 +108,7 @@ class RealHouse:
         self.order_intake = order_bootstrap.intake_of(self.order_journal)
         self.parcel_journal = fulfillment_bootstrap.journal_of(parcels)
         self.parcel_intake = fulfillment_bootstrap.intake_of(self.parcel_journal, settings)
-        self.standing = fulfillment_bootstrap.standing_holds_of(parcels, settings)
+        self.standing = self.parcel_intake.standing
         self._runs: dict[str, Run] = {}
 
     async def signal(self, side: Side, workflow_id: str, name: str, content: Sequence[Any]) -> bool:

@@ -110,7 +110,7 @@ def parcel_intake(store: Store) -> ParcelIntake:
 
 
 def standing_holds(store: Store) -> StandingHolds:
-    return fulfillment_bootstrap.standing_holds_of(store.database, fulfillment_bootstrap.Settings())
+    return parcel_intake(store).standing
 
 
 async def place(store: Store, key: str = "place") -> str:

@@ -116,8 +116,10 @@ class House:
         )
         self.parcel_journal = fulfillment_bootstrap.journal_of(self.parcels.real_database)
         settings = fulfillment_bootstrap.Settings(warehouse=warehouse or WarehouseSettings())
-        self.standing = fulfillment_bootstrap.standing_holds_of(self.parcels.real_database, settings)
-        self.parcel_intake = fulfillment_bootstrap.intake_of(self.parcel_journal, settings)
+        self.parcel_intake = fulfillment_bootstrap.intake_of(
+            self.parcel_journal, settings, now=lambda: self.scheduler.now
+        )
+        self.standing = self.parcel_intake.standing
         self._open()
 
     def _open(self) -> None:
