@@ -3,9 +3,9 @@
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from contracts.chassis.settings import ApiSettings, KafkaSettings, PostgresSettings
+from contracts.chassis.settings import ApiSettings, Block, KafkaSettings, PostgresSettings
 from contracts.values import Reference, WarehouseMode
 
 
@@ -21,7 +21,7 @@ class FulfillmentKafkaSettings(KafkaSettings):
     group: str = "fulfillment-service"
 
 
-class CarrierSettings(BaseSettings):
+class CarrierSettings(Block):
     """The carrier; a simulated one in the embedded stack."""
 
     model_config = SettingsConfigDict(env_prefix="TANDEM_", use_attribute_docstrings=True, frozen=True)
@@ -33,7 +33,7 @@ class CarrierSettings(BaseSettings):
     """Three questions fit in the 40 seconds an activity may take: the lookup, the call and room to record."""
 
 
-class WarehouseSettings(BaseSettings):
+class WarehouseSettings(Block):
     """The simulated warehouse, where an order says nothing else."""
 
     model_config = SettingsConfigDict(

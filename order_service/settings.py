@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from contracts.chassis.settings import ApiSettings, KafkaSettings, PostgresSettings
+from contracts.chassis.settings import ApiSettings, Block, KafkaSettings, PostgresSettings
 
 
 class OrderPostgresSettings(PostgresSettings):
@@ -20,7 +20,7 @@ class OrderKafkaSettings(KafkaSettings):
     group: str = "order-service"
 
 
-class PaymentSettings(BaseSettings):
+class PaymentSettings(Block):
     """The payment provider; a simulated one in the embedded stack."""
 
     model_config = SettingsConfigDict(env_prefix="TANDEM_", use_attribute_docstrings=True, frozen=True)
@@ -30,7 +30,7 @@ class PaymentSettings(BaseSettings):
     """Below the 40 seconds of an activity, so that a silent provider is an error and no lost attempt."""
 
 
-class DeadlineSettings(BaseSettings):
+class DeadlineSettings(Block):
     """How long the order waits for others before a person has to look."""
 
     model_config = SettingsConfigDict(env_prefix="TANDEM_ORDER_", use_attribute_docstrings=True, frozen=True)

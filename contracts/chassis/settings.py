@@ -2,16 +2,46 @@
 
 A block is read from `TANDEM_` variables when it is built; a service changes a default by subclassing the
 block, so that the environment still wins. Units are in the names, reasons beside the numbers.
+
+Secrets may come as files: where TANDEM_SECRETS_DIR names a folder, a file in it that has a variable's name,
+in small letters (`tandem_postgres_url`), holds its value; the variable itself still wins.
 """
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings.exceptions import SettingsError
 
 Profile = Literal["orders", "fulfillments"]
 """The two Temporal namespaces, and the profile of Temporal's own configuration that leads to each."""
+
+
+class Block(BaseSettings):
+    """Settings of one kind, read from the environment and from the folder of secrets."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        folder = os.environ.get("TANDEM_SECRETS_DIR")
+        if not folder:
+            return init_settings, env_settings
+        if not Path(folder).is_dir():
+            raise SettingsError(f"TANDEM_SECRETS_DIR names no folder: {folder}")
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folder)
 
 
 def _block(prefix: str) -> SettingsConfigDict:
@@ -25,7 +55,7 @@ def _block(prefix: str) -> SettingsConfigDict:
     )
 
 
-class PostgresSettings(BaseSettings):
+class PostgresSettings(Block):
     """The service's own database."""
 
     model_config = _block("TANDEM_POSTGRES_")
@@ -42,7 +72,7 @@ class PostgresSettings(BaseSettings):
     idle_in_transaction_timeout_seconds: float = Field(default=15.0, gt=0)
 
 
-class KafkaSettings(BaseSettings):
+class KafkaSettings(Block):
     """The broker, and who we are to it."""
 
     model_config = _block("TANDEM_KAFKA_")
@@ -69,7 +99,7 @@ class KafkaSettings(BaseSettings):
     password: SecretStr | None = None
 
 
-class TemporalSettings(BaseSettings):
+class TemporalSettings(Block):
     """How we run on Temporal; where it is, is Temporal's own configuration (TEMPORAL_CONFIG_FILE)."""
 
     model_config = _block("TANDEM_")
@@ -101,7 +131,7 @@ class TemporalSettings(BaseSettings):
     """Before the second attempt; doubles up to five seconds."""
 
 
-class ApiSettings(BaseSettings):
+class ApiSettings(Block):
     """Where the REST door stands."""
 
     model_config = _block("TANDEM_API_")
@@ -112,7 +142,7 @@ class ApiSettings(BaseSettings):
     """A larger body is answered 413 before it is parsed."""
 
 
-class HealthSettings(BaseSettings):
+class HealthSettings(Block):
     """How a process says that it is well, and how it stops."""
 
     model_config = _block("TANDEM_HEALTH_")
@@ -128,7 +158,7 @@ class HealthSettings(BaseSettings):
     """All of the stopping together; what is not done by then is cut off and said in the log."""
 
 
-class TelemetrySettings(BaseSettings):
+class TelemetrySettings(Block):
     """Where spans go."""
 
     model_config = _block("TANDEM_TELEMETRY_")
@@ -146,7 +176,7 @@ class TelemetrySettings(BaseSettings):
     """A span waits at most so long in the batch; a crash loses no more than that."""
 
 
-class LogSettings(BaseSettings):
+class LogSettings(Block):
     """How the log reads."""
 
     model_config = _block("TANDEM_LOG_")
@@ -155,7 +185,7 @@ class LogSettings(BaseSettings):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
-class RelaySettings(BaseSettings):
+class RelaySettings(Block):
     """How rows leave the database."""
 
     model_config = _block("TANDEM_")

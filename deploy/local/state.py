@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _MARK = ".tandem-state"
 _CONTENT = ("postgres", "postgres.new", "temporal", "kafka", "kafka-apache", "sandbox", "logs", "secrets",
             "telemetry", "env.json", "migrated.json", "temporal.toml", "supervisor.lock", _MARK)  # fmt: skip
-_NAMESPACES = ("orders", "fulfillments")
+NAMESPACES = ("orders", "fulfillments")
 
 
 def default_folder() -> Path:
@@ -73,7 +73,7 @@ class State:
         path = self.folder / "secrets" / "codec.json"
         if not path.exists():
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            rings = {f"TANDEM_CODEC_{namespace.upper()}_KEYS": _new_ring() for namespace in _NAMESPACES}
+            rings = {f"TANDEM_CODEC_{namespace.upper()}_KEYS": new_ring() for namespace in NAMESPACES}
             write_atomically(path, json.dumps(rings))
         return json.loads(path.read_text())
 
@@ -81,7 +81,7 @@ class State:
         """Temporal's own configuration leads both profiles to `address`."""
         profiles = (
             f'[profile.{namespace}]\naddress = "{address}"\nnamespace = "{namespace}"\n'
-            for namespace in _NAMESPACES
+            for namespace in NAMESPACES
         )
         write_atomically(self.temporal_config, "\n".join(profiles))
 
@@ -109,7 +109,8 @@ class State:
             self.folder.rmdir()
 
 
-def _new_ring() -> str:
+def new_ring() -> str:
+    """A key ring of one fresh key."""
     return f"local-1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 

@@ -1,0 +1,1 @@
+"""What the images are built from where nothing can be pulled."""
