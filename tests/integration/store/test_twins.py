@@ -104,13 +104,14 @@ def order_intake(store: Store) -> OrderIntake:
     return order_bootstrap.intake_of(order_bootstrap.journal_of(store.database))
 
 
-def parcel_intake(store: Store) -> ParcelIntake:
+def parcel_intake(store: Store, *, at: datetime | None = None) -> ParcelIntake:
+    journal = fulfillment_bootstrap.journal_of(store.database)
     settings = fulfillment_bootstrap.Settings()
-    return fulfillment_bootstrap.intake_of(fulfillment_bootstrap.journal_of(store.database), settings)
+    return fulfillment_bootstrap.intake_of(journal, settings, now=lambda: at or datetime.now(UTC))
 
 
-def standing_holds(store: Store) -> StandingHolds:
-    return parcel_intake(store).standing
+def standing_holds(store: Store, *, at: datetime | None = None) -> StandingHolds:
+    return parcel_intake(store, at=at).standing
 
 
 async def place(store: Store, key: str = "place") -> str:
@@ -452,8 +453,8 @@ def _meets(standing: StandingHolds) -> Any:
 
 async def test_a_standing_hold_of_something_else_or_of_the_past_stops_nothing(parcels: Store):
     """Another article, and an end that is over."""
-    standing, parcel = standing_holds(parcels), await accept(parcels)
     past = datetime.now(UTC) - timedelta(seconds=1)
+    standing, parcel = standing_holds(parcels, at=past - timedelta(hours=1)), await accept(parcels)
     for number, asked in enumerate(
         (
             FROZEN.model_copy(update={"value": "SPOON"}),
