@@ -23,6 +23,7 @@ _READ: LiteralString = """
             meta ->> 'commandId' as command_id,
             data ->> 'step_key' as step_key,
             coalesce(data -> 'hold' ->> 'handle', data ->> 'handle') as handle,
+            coalesce(data -> 'hold' ->> 'holder', data ->> 'holder') as holder,
             coalesce(data -> 'hold' ->> 'reason', data ->> 'reason', data ->> 'code') as reason,
             coalesce(pii.content ->> 'reason', pii.content ->> 'note') as note,
             null::timestamptz as heard_at
@@ -40,6 +41,7 @@ _READ: LiteralString = """
             data ->> 'commandId',
             data ->> 'stepKey',
             coalesce(data -> 'hold' ->> 'handle', data ->> 'handle'),
+            data -> 'hold' ->> 'holder',
             coalesce(data -> 'hold' ->> 'reason', data ->> 'code'),
             null,
             heard_at
@@ -119,6 +121,8 @@ def _entry(row: Row) -> dict[str, Any]:
         "commandId": row["command_id"],
         "stepKey": row["step_key"],
         "handle": row["handle"],
+        # Not always the actor: a hold may come with the parcel, and a standing one is met much later.
+        "holder": row["holder"] if row["holder"] != row["actor"] else None,
         "reason": row["reason"],
         "note": row["note"],
         "sincePreviousMs": _milliseconds(row["since_previous"]),

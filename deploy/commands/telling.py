@@ -88,6 +88,8 @@ def timeline_lines(told: Mapping[str, Any]) -> list[str]:
 def _timed(entry: Mapping[str, Any]) -> dict[str, Any]:
     since, heard = entry.get("sincePreviousMs"), entry.get("heardAfterMs")
     about = [str(entry[name]) for name in ("stepKey", "handle", "reason", "note") if name in entry]
+    if "holder" in entry:
+        about.append(f"(held by {entry['holder']})")
     return {
         **entry,
         "at": clock(entry["at"]),

@@ -22,7 +22,7 @@ from contracts.values import Address, Code, Line
 from order_service import inventory
 from order_service.activities.money import Money
 from order_service.activities.snapshot import Snapshot, snapshot
-from order_service.activities.stream import OrderStream
+from order_service.activities.stream import OrderChange, OrderStream
 from order_service.events import FulfillmentInstructed, OrderEvent
 from order_service.fulfillment_bridge import FulfillmentBridge
 from order_service.intake import Intake, OrderJournal
@@ -137,7 +137,9 @@ class OrderActivities:
             return snapshot(change)
         target = fulfillment.fulfillment_id(order_id, order.fulfillment_n)
         try:
-            await self._bridge.signal(target, asked.instruction, await self._wish(asked))
+            await self._bridge.signal(
+                target, asked.instruction, await self._wish(asked, _asker(change, asked))
+            )
         except NotFound:
             seen = await self.start_fulfillment_workflow(order_id)
             if command_id in seen.lane:
@@ -253,19 +255,24 @@ class OrderActivities:
             reply_to=contract.workflow_id(order.order_id),
         )
 
-    async def _wish(self, asked: FulfillmentInstructed) -> Wish:
+    async def _wish(self, asked: FulfillmentInstructed, actor: str) -> Wish:
         """The wish as the fulfillment will see it; an address is read here and encrypted on its way."""
         async with self._stream.database.connection() as connection:
             address = await pii.get(connection, asked.command_id, "address", 1)
         return Wish(
             command_id=asked.command_id,
-            actor="order-service",
+            actor=actor,
             payload=WishPayload(
                 address=Address.model_validate(address) if address else None,
                 hold=asked.hold,
                 handle=asked.handle,
             ),
         )
+
+
+def _asker(change: OrderChange, asked: FulfillmentInstructed) -> str:
+    """Who wanted it: the fulfillment's own facts and receipts name no one else."""
+    return next(recorded.actor for recorded in change.recorded if recorded.fact == asked)
 
 
 def _known(name: str) -> WishName:

@@ -120,11 +120,10 @@ def test_holds_of_both_doors_stand_beside_each_other(shop: Shop, operator: Opera
 
 
 def test_the_receipt_of_a_cancel_shows_what_the_fulfillment_said(shop: Shop, operator: Operator):
-    """Every hop with its time: asked, passed on, answered by the other service, settled."""
+    """Every hop with its time: asked, passed on, answered by the other service, settled; and by whom."""
     [order] = ready_to_ship(shop, operator)
-    answer = shop.http.request(
-        "DELETE", f"/orders/{order}", json={"reason": "too late"}, headers={"Prefer": "wait=30"}
-    )
+    headers = {"Prefer": "wait=30", "X-Actor": "ada"}
+    answer = shop.http.request("DELETE", f"/orders/{order}", json={"reason": "too late"}, headers=headers)
     assert (answer.status_code, answer.headers["Preference-Applied"]) == (200, "wait=30")
     receipt = final(shop.http, answer.json()["commandId"])
     assert [step["status"] for step in receipt["walk"]] == ["RECEIVED", "ACCEPTED", "EFFECTIVE"]
@@ -134,6 +133,10 @@ def test_the_receipt_of_a_cancel_shows_what_the_fulfillment_said(shop: Shop, ope
     assert receipt["fulfillment"]["status"] in ("ACCEPTED", "EFFECTIVE")
     theirs = final(operator.http, receipt["commandId"])
     assert (theirs["status"], theirs["stream"]) == ("EFFECTIVE", f"fulfillment-{order}-1")
+    assert theirs["actor"] == "ada"
+    told = operator.http.get(f"/fulfillments/{order}/timeline").json()["timeline"]
+    by_ada = [fact["type"] for fact in told if (fact["service"], fact["actor"]) == ("fulfillment", "ada")]
+    assert by_ada == ["CancelRequested"]
 
     gone = ready_to_ship(shop, operator)[0]
     operator.works(gone, "hand-over")

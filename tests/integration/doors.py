@@ -1,7 +1,7 @@
 """Both REST doors over real databases, with nobody behind them: what a caller is told at once."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, LiteralString, cast
@@ -19,7 +19,7 @@ from contracts.chassis.postgres import Database, Row
 from contracts.chassis.settings import HealthSettings
 from contracts.fulfillment import StartFulfillment, fulfillment_id
 from contracts.order import workflow_id
-from contracts.values import Address, Line
+from contracts.values import Address, Hold, Line
 from fulfillment_service import consumer as fulfillments_consumer
 from fulfillment_service.bootstrap import api as fulfillments_api
 from fulfillment_service.intake import Intake
@@ -75,7 +75,7 @@ class Doors:
         assert placed.status_code == 201, placed.text
         return placed.json()["orderId"]
 
-    async def parcel(self, order_id: str, address: Mapping[str, Any]) -> str:
+    async def parcel(self, order_id: str, address: Mapping[str, Any], holds: Sequence[Hold] = ()) -> str:
         """The id of the order's parcel, which a person works on; no step of it has begun."""
         await self.warehouse.accept(
             StartFulfillment(
@@ -86,6 +86,7 @@ class Doors:
                 address_version=1,
                 country=address["country"],
                 customer_ref="customer-1",
+                holds=tuple(holds),
                 mode="manual",
                 reply_to=workflow_id(order_id),
             )

@@ -13,7 +13,7 @@ import order_service.bootstrap as orders
 from contracts import order as contract
 from contracts.chassis.event_store import Cause
 from contracts.chassis.postgres import Connection
-from contracts.envelope import CommandOutcome
+from contracts.envelope import CommandOutcome, Wish
 from contracts.order import FulfillmentCompleted
 from contracts.values import Code, command_id
 from order_service.activities import OrderActivities
@@ -38,10 +38,9 @@ async def doors(orders_url: str, fulfillments_url: str) -> AsyncGenerator[Doors]
         yield doors
 
 
-def activities(doors: Doors) -> OrderActivities:
+def activities(doors: Doors, bridge: Any = None) -> OrderActivities:
     journal = orders.journal_of(doors.databases["orders"])
-    nobody = cast("Any", None)
-    return OrderActivities(journal, orders.intake_of(journal), cast("Any", Till()), nobody)
+    return OrderActivities(journal, orders.intake_of(journal), cast("Any", Till()), bridge)
 
 
 async def under_way(doors: Doors) -> str:
@@ -173,6 +172,32 @@ async def test_a_wish_for_a_parcel_names_its_parcel(doors: Doors):
     assert receipt["links"] == {"fulfillment": f"/fulfillments/{parcel}"}
     assert receipt["note"] == "Adalia has a look"
     assert "fulfillment" not in receipt
+
+
+class Messenger:
+    """Writes down what it should bring to the fulfillment."""
+
+    def __init__(self) -> None:
+        self.brought: list[Wish] = []
+
+    async def signal(self, _fulfillment_id: str, _instruction: str, wish: Wish) -> None:
+        self.brought.append(wish)
+
+
+@pytest.mark.parametrize("path", ["holds", "fulfillment/pause"])
+async def test_a_wish_that_is_passed_on_names_who_asked(doors: Doors, path: str):
+    """The fulfillment hears of ada, not of the service that passes it on."""
+    order_id, messenger = await under_way(doors), Messenger()
+    body = {"reason": "QUALITY"} if path == "holds" else {}
+    asked = await doors.http["orders"].post(
+        f"/orders/{order_id}/{path}", json=body, headers={"X-Actor": "ada"}
+    )
+    command_id = asked.json()["commandId"]
+    await activities(doors, messenger).signal_fulfillment_workflow(order_id, command_id)
+    [wish] = messenger.brought
+    assert (wish.command_id, wish.actor) == (command_id, "ada")
+    assert wish.payload.hold
+    assert wish.payload.hold.holder == "ada"
 
 
 async def test_nobody_waits_for_a_command_that_nobody_gave(doors: Doors):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from contracts.values import Hold
 from tests.integration.doors import Doors, Service, open_doors
 from tests.integration.hostile import ADDRESS, ORDER
 
@@ -79,6 +80,18 @@ async def test_it_says_who_wanted_it_and_why(doors: Doors):
         "select count(*) as n from heard as h where h::text ~ 'Adalia'"
     )
     assert kept == {"n": 0}
+
+
+@pytest.mark.parametrize("service", ["orders", "fulfillments"])
+async def test_a_hold_that_came_with_the_parcel_names_who_wanted_it(doors: Doors, service: Service):
+    """The order service only brought it along."""
+    order_id = await doors.order(ORDER)
+    await doors.parcel(order_id, ADDRESS, [Hold(handle="early", holder="ada")])
+    await doors.carry()
+    hold = (await story(doors, service, order_id))["timeline"][2]
+    assert (hold["type"], hold["handle"], hold["actor"], hold["holder"]) == (
+        "HoldPlaced", "early", "order-service", "ada",
+    )  # fmt: skip
 
 
 async def test_its_pages_neither_repeat_nor_leave_out(doors: Doors):

@@ -134,7 +134,7 @@ def test_what_happened_is_told_line_by_line(doors: Doors):
     entries = [
         {"at": at, "service": "order", "type": "OrderPlaced", "actor": "ann"},
         {"at": at, "service": "fulfillment", "type": "HoldPlaced", "actor": "order-service",
-         "handle": "h-1", "reason": "QUALITY", "sincePreviousMs": 1500, "heardAfterMs": 80},
+         "handle": "h-1", "holder": "ann", "reason": "QUALITY", "sincePreviousMs": 1500, "heardAfterMs": 80},
     ]  # fmt: skip
     doors.answer("GET", f"/orders/{ORDER_ID}/timeline", {"timeline": entries, "next": "abc"})
     head, first, second, more = tandem("order", "timeline", ORDER_ID).stdout.splitlines()
@@ -142,7 +142,7 @@ def test_what_happened_is_told_line_by_line(doors: Doors):
     assert first.split()[2:] == ["order", "OrderPlaced", "ann"]
     assert second.split("  ")[1] == "+1.5 s"
     assert second.split()[4:] == [
-        "fulfillment", "HoldPlaced", "order-service", "+80", "ms", "h-1", "QUALITY",
+        "fulfillment", "HoldPlaced", "order-service", "+80", "ms", "h-1", "QUALITY", "(held", "by", "ann)",
     ]  # fmt: skip
     assert more == f"More: tandem order timeline {ORDER_ID} --cursor abc"
     doors.answer("GET", "/fulfillments/F/timeline", {"timeline": []})
