@@ -18,7 +18,9 @@ from rich.table import Table
 from deploy.local import doctor as examination
 from deploy.local import logs as log_files
 from deploy.local.banner import banner, command
-from deploy.local.control import NOT_RUNNING, running, stop
+from deploy.local.child import StartError
+from deploy.local.containers import Containers
+from deploy.local.control import NOT_RUNNING, running, running_now, stop
 from deploy.local.state import ROOT, State, default_folder
 from deploy.local.supervisor import Options
 
@@ -45,6 +47,9 @@ def up(
     kafka: Annotated[str, typer.Option(help="embedded, apache or HOST:PORT.")] = "embedded",
     postgres: Annotated[str | None, typer.Option(help="URL of a PostgreSQL server to use.")] = None,
     temporal: Annotated[str | None, typer.Option(help="HOST:PORT of a Temporal cluster to use.")] = None,
+    docker: Annotated[
+        bool, typer.Option("--docker", help="PostgreSQL, Kafka, Temporal in containers.")
+    ] = False,
     state: StateFolder = None,
     ports_from: Annotated[int | None, typer.Option(min=1024, max=60000, help="First of 16 ports.")] = None,
     services: Annotated[bool, typer.Option(help="Start the services too, not only the engines.")] = True,
@@ -52,7 +57,10 @@ def up(
     """Start everything on this machine and stay until Ctrl-C."""
     if kafka not in ("embedded", "apache") and ":" not in kafka:
         raise typer.BadParameter("expected embedded, apache or HOST:PORT", param_hint="--kafka")
-    options = Options((state or default_folder()).absolute(), kafka, postgres, temporal, ports_from, services)
+    if docker and (kafka, postgres, temporal) != ("embedded", None, None):
+        raise typer.BadParameter("it brings its own PostgreSQL, Kafka and Temporal", param_hint="--docker")
+    folder = (state or default_folder()).absolute()
+    options = Options(folder, kafka, postgres, temporal, ports_from, docker, services)
     described = running(State(options.state))
     if described and described["status"] == "ready":
         _say(f"The stack in {options.state} runs already, pid {described['pid']}.\n")
@@ -104,11 +112,13 @@ def _show_notices(described: dict[str, Any], shown: int) -> int:
 def down(state: StateFolder = None) -> None:
     """Stop everything; data and running orders are kept."""
     folder = state or default_folder()
-    pid = stop(State(folder))
-    if pid is None:
+    described = State(folder).described()
+    if not stop(State(folder)):
         _say(f"Nothing runs in {folder}.")
         return
-    _say(f"Stopped. Data is kept in {folder}; `{command(Path.cwd())} up` goes on where it was.")
+    where = f"{folder} and in volumes" if described.get("containers") else folder
+    again = "up --docker" if described.get("containers") else "up"
+    _say(f"Stopped. Data is kept in {where}; `{command(Path.cwd())} {again}` goes on where it was.")
 
 
 @app.command()
@@ -119,11 +129,14 @@ def status(
 ) -> None:
     """Say what runs and where; the exit code is 0 when all is ready, 3 when nothing runs."""
     folder = state or default_folder()
-    described = running(State(folder))
+    described = running_now(State(folder))
     if as_json or output is Output.json:
         _say(json.dumps(described or {"status": "stopped", "state": str(folder)}, indent=2))
     elif described is None:
-        _say(f"Nothing runs in {folder}.\nFix: {command(Path.cwd())} up --detach", error=True)
+        left = Containers(State(folder)).still_run()
+        what = "but containers, left over from a stack that was killed" if left else ""
+        fix = "down" if left else "up --detach"
+        _say(f"Nothing runs in {folder}{what and ', '}{what}.\nFix: {command(Path.cwd())} {fix}", error=True)
     elif output is Output.env:
         _say("\n".join(f"export {name}={shlex.quote(value)}" for name, value in described["env"].items()))
     else:
@@ -138,7 +151,7 @@ def status(
 def _table(described: dict[str, Any]) -> Table:
     table = Table("process", "state", "pid", "port", "restarts", "MB", box=None, pad_edge=False)
     for name, process in described["processes"].items():
-        state = "ready" if process["ready"] else "down"
+        state = "ready" if process["ready"] else process.get("state", "down")
         row = (process["pid"], process["port"], process["restarts"], _megabytes(process["pid"]))
         table.add_row(name, state, *("-" if value is None else str(value) for value in row))
     return table
@@ -187,7 +200,11 @@ def reset(
         typer.confirm(f"Delete all orders, histories and keys in {folder.folder}?", abort=True)
     stop(folder)
     try:
+        Containers(folder).remove()
         folder.remove()
+    except StartError as error:
+        _say(f"{error}\nFix: {error.fix}", error=True)
+        raise typer.Exit(1) from None
     except ValueError as error:
         _say(f"{error}\nFix: name the folder that `up` used, with --state", error=True)
         raise typer.Exit(1) from None

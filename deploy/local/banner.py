@@ -11,6 +11,7 @@ LONGEST = 25
 _KAFKA = {
     "embedded": "in memory: empty after a restart",
     "apache": "Apache Kafka, one node",
+    "container": "Apache Kafka, one node, in a container",
 }
 
 

@@ -11,7 +11,8 @@ from typing import Literal
 
 from deploy.local import kafka_apache, postgres, temporal
 from deploy.local.child import StartError
-from deploy.local.control import running
+from deploy.local.containers import ensure_docker
+from deploy.local.control import running_now
 from deploy.local.ports import FIXED, is_free
 from deploy.local.processes import is_healthy
 from deploy.local.state import ROOT, State
@@ -43,6 +44,7 @@ def examine(state: State) -> list[Finding]:
         _python(),
         *_engines(),
         _java(),
+        _docker(),
         _folder(state),
         _space(state),
         *(_stack(state) or _ports()),
@@ -80,6 +82,13 @@ def _java() -> Finding:
         return Finding("Java", "note", f"{error} (only --kafka apache needs it)", error.fix)
 
 
+def _docker() -> Finding:
+    try:
+        return Finding("Docker", "good", f"{ensure_docker()} (only --docker needs it)")
+    except StartError as error:
+        return Finding("Docker", "note", f"{error} (only --docker needs it)", error.fix)
+
+
 def _folder(state: State) -> Finding:
     place = next(folder for folder in (state.folder, *state.folder.parents) if folder.exists())
     if os.access(place, os.W_OK):
@@ -98,7 +107,7 @@ def _space(state: State) -> Finding:
 
 
 def _stack(state: State) -> list[Finding]:
-    described = running(state)
+    described = running_now(state)
     if described is None:
         return []
     findings: list[Finding] = []
@@ -108,7 +117,9 @@ def _stack(state: State) -> list[Finding]:
         if process["ready"] and (not ours or is_healthy(process["port"])):
             findings.append(Finding(name, "good", f"ready{again}"))
         else:
-            findings.append(Finding(name, "bad", f"not ready{again}", f"tandem logs {name}"))
+            fix = f"docker restart {process['container']}; " if "container" in process else ""
+            how = process.get("state", "not ready")
+            findings.append(Finding(name, "bad", f"{how}{again}", f"{fix}tandem logs {name}"))
     return findings
 
 

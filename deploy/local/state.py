@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _MARK = ".tandem-state"
 _CONTENT = ("postgres", "postgres.new", "temporal", "kafka", "kafka-apache", "sandbox", "logs", "secrets",
-            "telemetry", "env.json", "migrated.json", "temporal.toml", "supervisor.lock", _MARK)  # fmt: skip
+            "telemetry", "containers", "env.json", "migrated.json", "temporal.toml", "supervisor.lock",
+            _MARK)  # fmt: skip
 NAMESPACES = ("orders", "fulfillments")
 
 
@@ -33,6 +34,8 @@ class State:
         self.description = self.folder / "env.json"
         self.temporal_config = self.folder / "temporal.toml"
         self.spans = self.folder / "telemetry" / "spans.jsonl"
+        self.containers = self.folder / "containers"
+        """Is there once `up --docker` was: data are in volumes then."""
 
     def make(self) -> None:
         """The folder exists and is marked as ours."""

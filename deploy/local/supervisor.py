@@ -7,14 +7,16 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deploy.local.banner import banner
 from deploy.local.child import StartError
-from deploy.local.ports import Ports
+from deploy.local.containers import Containers
+from deploy.local.ports import Ports, is_free
 from deploy.local.stack import Stack
 from deploy.local.state import State, default_folder
 
@@ -35,6 +37,8 @@ class Options:
     postgres: str | None = None
     temporal: str | None = None
     ports_from: int | None = None
+    docker: bool = False
+    """PostgreSQL, Kafka and Temporal in containers."""
     services: bool = True
     """False starts what the services stand on, for running those from an editor."""
 
@@ -43,6 +47,7 @@ class Options:
         given = [f"--state={self.state}", f"--kafka={self.kafka}"]
         given += [f"--temporal={self.temporal}"] if self.temporal else []
         given += [f"--ports-from={self.ports_from}"] if self.ports_from else []
+        given += ["--docker"] if self.docker else []
         return given if self.services else [*given, "--no-services"]
 
     def environment(self) -> dict[str, str]:
@@ -55,6 +60,7 @@ class Supervisor:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._state = State(options.state)
+        self._containers = Containers(self._state, self._notice) if options.docker else None
         self._began = time.monotonic()
         self._notices: list[str] = []
         self._describing = threading.Lock()
@@ -76,21 +82,33 @@ class Supervisor:
 
     def _make_stack(self) -> Stack:
         options = self._options
-        ports = Ports.counted_from(options.ports_from) if options.ports_from else Ports.near()
-        for name, (wanted, found) in ports.moved.items():
-            self._notice(f"port {wanted} is in use, {name} stands on {found}")
+        ports = self._choose_ports()
+        where = replace(options, **Containers.addresses(ports)) if self._containers else options
         spans = {"TANDEM_TELEMETRY_EXPORTER": os.environ.get("TANDEM_TELEMETRY_EXPORTER", "file")}
         return Stack(
             options.state,
             services=options.services,
             ui=options.temporal is None,
-            kafka=options.kafka,
-            postgres=options.postgres,
-            temporal=options.temporal,
+            kafka=where.kafka,
+            postgres=where.postgres,
+            temporal=where.temporal,
             ports=ports,
             settings=spans,
             notice=self._notice,
         )
+
+    def _choose_ports(self) -> Ports:
+        """What our own containers hold, left over from a stack that was killed, is free for us."""
+        left = self._containers.look().values() if self._containers else ()
+        ours = {port for container in left for port in container.ports}
+        first = self._options.ports_from
+        choose = partial(Ports.counted_from, first) if first else Ports.near
+        ports = choose(free=lambda port: port in ours or is_free(port))
+        unused = ("temporal-http", "kafka-controller") if self._containers else ()
+        for name, (wanted, found) in ports.moved.items():
+            if name not in unused:
+                self._notice(f"port {wanted} is in use, {name} stands on {found}")
+        return ports
 
     def _live(self, stack: Stack) -> int:
         stack.on_change = lambda: self._describe(stack)
@@ -105,6 +123,8 @@ class Supervisor:
         _say("stopping") if failed is None else None
         stack.on_change = lambda: None
         stack.stop()
+        if self._containers:
+            self._containers.stop()
         self._status = {"status": "stopped"}
         if failed is not None and not self._told_to_stop:
             self._status = {"status": "failed", "error": str(failed), "fix": failed.fix}
@@ -118,6 +138,8 @@ class Supervisor:
 
         def start() -> None:
             try:
+                if self._containers:
+                    self._containers.start(stack.ports)
                 stack.start()
                 outcome.append(None)
             except StartError as error:
@@ -130,6 +152,8 @@ class Supervisor:
         starting.start()
         self._wake.wait()
         if self._told_to_stop:
+            if self._containers:
+                self._containers.interrupt()
             stack.stop()
         else:
             self._wake.clear()
@@ -148,24 +172,30 @@ class Supervisor:
 
     def _describe(self, stack: Stack) -> dict[str, Any]:
         with self._describing:
-            description = {**self._status, **describe(stack, self._options), "notices": self._notices}
+            description = {
+                **self._status,
+                **describe(stack, self._options, self._containers),
+                "notices": self._notices,
+            }
             self._state.describe(description)
             return description
 
 
-def describe(stack: Stack, options: Options) -> dict[str, Any]:
+def describe(stack: Stack, options: Options, containers: Containers | None) -> dict[str, Any]:
     """Addresses, processes and settings of a stack, as `env.json` holds them."""
     ui = f"http://127.0.0.1:{stack.ports['temporal-ui']}" if options.temporal is None else None
     return {
         "pid": os.getpid(),
         "state": str(stack.state.folder),
-        "kafka": options.kafka,
+        "kafka": "container" if containers else options.kafka,
+        "containers": containers.project if containers else None,
         "ui": ui,
         "simulated": ["payments", "carrier", "warehouse"],
         "env": stack.env,
         "ports": stack.ports.taken,
         "moved": stack.ports.moved,
-        "processes": {
+        "processes": (containers.processes() if containers else {})
+        | {
             child.name: {
                 "pid": child.pid,
                 "ready": child.is_ready,
@@ -199,6 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kafka", default="embedded")
     parser.add_argument("--temporal")
     parser.add_argument("--ports-from", type=int)
+    parser.add_argument("--docker", action="store_true")
     parser.add_argument("--no-services", action="store_true")
     given = parser.parse_args(arguments)
     return Supervisor(
@@ -208,6 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             postgres=os.environ.pop("TANDEM_UP_POSTGRES", None),
             temporal=given.temporal,
             ports_from=given.ports_from,
+            docker=given.docker,
             services=not given.no_services,
         )
     ).run()
