@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local import kafka_apache
+from deploy.local import helm, kafka_apache
 from deploy.local.child import StartError
 from deploy.local.state import ROOT
 
@@ -41,9 +41,9 @@ class Tier:
     """Why the tier cannot run on this machine."""
 
 
-def _no_java() -> str | None:
+def _why_not(find: Callable[[], object]) -> str | None:
     try:
-        kafka_apache.java()
+        find()
     except StartError as error:
         return f"{error}; {error.fix}"
     return None
@@ -63,11 +63,12 @@ TIERS = {
         Tier("contract", ("tests/contract",)),
         Tier("integration", ("tests/integration",)),
         Tier("e2e", ("tests/e2e",)),
-        Tier("kafka", ("tests/kafka",), missing=_no_java),
+        Tier("kafka", ("tests/kafka",), missing=lambda: _why_not(kafka_apache.java)),
+        Tier("chart", ("tests/chart",), missing=lambda: _why_not(helm.binary)),
         Tier("explorer", ("tests/proof",)),
     )
 }
-ALL = ("quick", "integration", "e2e", "kafka", "explorer")
+ALL = ("quick", "chart", "integration", "e2e", "kafka", "explorer")
 """Each test once: `quick` holds unit and contract."""
 
 

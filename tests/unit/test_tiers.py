@@ -1,10 +1,11 @@
 """The tiers of `deploy/test`: what pytest said is counted, what was left out is named."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from deploy.local.tiers import Result, Tier, main, read_pytest, run_tier
+from deploy.local.tiers import TIERS, Result, Tier, main, read_pytest, run_tier
 
 _OUTPUT = """\
 tests/unit/test_a.py ..s.                                     [100%]
@@ -88,3 +89,13 @@ def test_an_unknown_tier_is_refused(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="2"):
         main(["untit"])
     assert "integration" in capsys.readouterr().err
+
+
+def test_the_chart_tier_says_how_to_get_helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where there is none it is left out by name, and strict does not let that pass."""
+    for name in ("PATH", "XDG_CACHE_HOME", "TANDEM_HELM"):
+        monkeypatch.setenv(name, str(tmp_path))
+    result = run_tier(TIERS["chart"], lambda _: pytest.fail("it ran"))
+    (why,) = result.not_run
+    assert why.startswith("the whole tier: there is no helm; install Helm 3 or name it in TANDEM_HELM")
+    assert not result.is_good(strict=True)

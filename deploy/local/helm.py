@@ -1,0 +1,20 @@
+"""Where Helm is, which renders the Kubernetes chart."""
+
+import os
+import shutil
+from pathlib import Path
+
+from deploy.local.child import StartError
+
+
+def binary() -> str:
+    """The program TANDEM_HELM names, one on the path, or the one .ci/run built. Raises StartError."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    for candidate in (os.environ.get("TANDEM_HELM"), "helm", Path(cache) / "tandem" / "bin" / "helm"):
+        found = shutil.which(candidate) if candidate else None
+        if found:
+            return found
+    raise StartError(
+        "there is no helm",
+        "install Helm 3 or name it in TANDEM_HELM; with Go, .ci/run builds it",
+    )
