@@ -1,8 +1,8 @@
 """How much may be wished of one order or fulfillment: so often in a minute, so often in its life.
 
 Each wish costs its workflow a few history events, so a caller that never stops would wear it out. What
-is refused for this reason is not counted itself, or whoever insists could never ask again. Two wishes at the
-very same moment may both take the last place.
+is refused for this reason is not counted itself, or whoever insists could never ask again. Who counts has
+locked the stream, so a last place is taken once.
 """
 
 from datetime import timedelta
@@ -39,7 +39,7 @@ _COUNT: LiteralString = """
 
 
 async def count(connection: Connection, stream: str) -> psycopg.AsyncCursor[Row]:
-    """What has been wished of the stream is asked for; the answer comes with the next one that is read."""
+    """What has been wished of the locked stream is asked for; the answer comes with the next that is read."""
     return await connection.queue(_COUNT, {"stream": stream, "per_minute": PER_MINUTE})
 
 

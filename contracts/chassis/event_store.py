@@ -221,10 +221,14 @@ class Journal(Generic[S, F]):
                     raise
         raise AssertionError("unreachable")
 
+    async def lock(self, connection: Connection, stream: str) -> None:
+        """Others who lock the stream wait for this transaction; who does not can still be faster."""
+        await connection.queue(_LOCK, (stream,))
+
     async def asked(self, connection: Connection, stream: str) -> Asked:
         """The stream is asked for, so that the question travels with what the caller asks next."""
         if connection.contended:
-            await connection.queue(_LOCK, (stream,))
+            await self.lock(connection, stream)
         return await self._store.asked(connection, stream)
 
     async def change_in(

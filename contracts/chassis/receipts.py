@@ -109,7 +109,8 @@ async def grant(
         return Granted(receipt, answer, False, change.state, change.version, facts)
 
     async def work(connection: Connection) -> Granted[S]:
-        # All four travel together. What a refused decision wrote is undone, back to the savepoint.
+        # All five travel together. What a refused decision wrote is undone, back to the savepoint.
+        await journal.lock(connection, command.stream)
         counted = await caps.count(connection, command.stream)
         claimed = await _claimed(connection, command)
         await connection.queue("savepoint decision")

@@ -8,6 +8,7 @@ import pytest
 
 from contracts.chassis import knocks, receipts
 from contracts.chassis.errors import Invalid, Refused
+from contracts.chassis.event_store import Cause
 from contracts.chassis.knocks import Knock
 from contracts.chassis.postgres import Connection, Database, Listener, Row
 from contracts.chassis.receipts import Advance, Command, Granted, grant
@@ -124,25 +125,42 @@ async def test_a_refusal_is_a_receipt_and_not_a_fact(database: Database):
         assert await database.fetch(f"select 1 from {table}") == []  # type: ignore[arg-type]
 
 
-async def test_commands_in_conflict_are_decided_again(database: Database):
-    """Two commands decided on the same state: the loser is decided again on the winner's."""
-    meet = asyncio.Barrier(2)
+async def test_commands_of_one_stream_are_decided_one_after_the_other(database: Database):
+    """The second one waits, and is decided on what the first one left."""
     seen: list[int] = []
 
-    async def decide(connection: Connection, total: int | None) -> Sequence[Added]:
+    async def slowly(connection: Connection, total: int | None) -> Sequence[Added]:
         seen.append(total or 0)
-        if len(seen) <= 2:
-            await meet.wait()
+        await asyncio.sleep(0.05)
         return [Added()]
 
     async def ask(command_id: str) -> Granted[int]:
         return await grant(
-            tally(database), command(command_id), decide, status_of=accepted, answer_of=total_of
+            tally(database), command(command_id), slowly, status_of=accepted, answer_of=total_of
         )
 
     answers = await asyncio.gather(ask("c-1"), ask("c-2"))
-    assert seen == [0, 0, 1]
+    assert seen == [0, 1]
     assert sorted(answer.version for answer in answers) == [1, 2]
+
+
+async def step(database: Database, amount: int) -> None:
+    """What a workflow does by itself asks nobody and waits for nobody."""
+    await tally(database, publish).change("s", Cause("workflow"), adding(amount))
+
+
+async def test_a_command_in_conflict_with_a_step_is_decided_again(database: Database):
+    """Decided on a state that is no more: the loser is decided again on the winner's."""
+    seen: list[int] = []
+
+    async def decide(connection: Connection, total: int | None) -> Sequence[Added]:
+        seen.append(total or 0)
+        if len(seen) == 1:
+            await step(database, 7)
+        return [Added()]
+
+    granted = await grant(tally(database), command(), decide, status_of=accepted, answer_of=total_of)
+    assert (seen, granted.version, granted.answer) == ([0, 7], 2, {"total": 8})
 
 
 async def test_a_rehearsal_says_what_would_happen_and_leaves_nothing(
@@ -183,7 +201,7 @@ async def test_a_rehearsal_that_meets_a_writer_is_rehearsed_again(database: Data
     async def decide(connection: Connection, total: int | None) -> Sequence[Added]:
         tried.append(total or 0)
         if len(tried) == 1:
-            await add(database, command("c-2"), 7)
+            await step(database, 7)
         return [Added()]
 
     rehearsed = await grant(
