@@ -234,7 +234,7 @@ class Containers:
         """Every image is here: it was, or its stand-in is, or it was pulled. Raises StartError."""
         missing = self._missing_images()
         if missing:
-            given, standins = self._environment, _read_environment(STANDINS)
+            given, standins = self._environment, read_environment(STANDINS)
             self._environment = {**standins, **given}
             if self._missing_images():
                 self._environment = given
@@ -314,6 +314,7 @@ def _last_line(text: str) -> str:
     return next(iter(text.strip().splitlines()[-1:]), "")
 
 
-def _read_environment(file: Path) -> dict[str, str]:
+def read_environment(file: Path) -> dict[str, str]:
+    """The variables of an env file."""
     lines = (line.partition("=") for line in file.read_text().splitlines() if not line.startswith("#"))
     return {name: value for name, equals, value in lines if equals}

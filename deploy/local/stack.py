@@ -6,6 +6,7 @@ gives engines on free ports over a folder of its own.
 """
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from deploy.local import external, kafka, kafka_apache, migrations, postgres, processes, temporal
@@ -116,6 +117,11 @@ class Stack:
             "TEMPORAL_ADDRESS": self.temporal_address,
             "TEMPORAL_CONFIG_FILE": str(self.state.temporal_config),
         }
+
+    def read_spans(self) -> list[dict[str, Any]]:
+        """What `TANDEM_TELEMETRY_EXPORTER=file` has written."""
+        path = self.state.spans
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def environment(self, service: Service, role: Role) -> dict[str, str]:
         """The environment one role of a service is run with."""

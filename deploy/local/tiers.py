@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local import helm, kafka_apache
+from deploy.local import containers, helm, kafka_apache
 from deploy.local.child import StartError
 from deploy.local.state import ROOT
 
@@ -39,6 +39,8 @@ class Tier:
     checks: tuple[tuple[str, ...], ...] = ()
     missing: Callable[[], str | None] = lambda: None
     """Why the tier cannot run on this machine."""
+    without: tuple[str, ...] = ()
+    """Folders inside of them that are a tier of their own."""
 
 
 def _why_not(find: Callable[[], object]) -> str | None:
@@ -49,6 +51,7 @@ def _why_not(find: Callable[[], object]) -> str | None:
     return None
 
 
+_CONTAINERS = "tests/e2e/containers"
 CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
@@ -62,13 +65,14 @@ TIERS = {
         Tier("unit", ("tests/unit",)),
         Tier("contract", ("tests/contract",)),
         Tier("integration", ("tests/integration",)),
-        Tier("e2e", ("tests/e2e",)),
+        Tier("e2e", ("tests/e2e",), without=(_CONTAINERS,)),
         Tier("kafka", ("tests/kafka",), missing=lambda: _why_not(kafka_apache.java)),
         Tier("chart", ("tests/chart",), missing=lambda: _why_not(helm.binary)),
+        Tier("containers", (_CONTAINERS,), missing=lambda: _why_not(containers.ensure_docker)),
         Tier("explorer", ("tests/proof",)),
     )
 }
-ALL = ("quick", "chart", "integration", "e2e", "kafka", "explorer")
+ALL = ("quick", "chart", "integration", "e2e", "kafka", "containers", "explorer")
 """Each test once: `quick` holds unit and contract."""
 
 
@@ -119,7 +123,8 @@ def run_tier(tier: Tier, run: Run, pytest_options: Sequence[str] = ()) -> Result
         else:
             result.passed += 1
     checked = result.passed
-    code, lines = run([sys.executable, "-m", "pytest", *tier.folders, *pytest_options])
+    without = [f"--ignore={folder}" for folder in tier.without]
+    code, lines = run([sys.executable, "-m", "pytest", *tier.folders, *without, *pytest_options])
     read_pytest(lines, result)
     result.passed += checked
     if code == _NO_TESTS:

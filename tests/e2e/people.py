@@ -1,10 +1,8 @@
 """The people of the stories: a shop, an operator, and an engineer who may look behind the doors."""
 
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 import psycopg
@@ -12,7 +10,6 @@ from psycopg.rows import dict_row
 
 from contracts import fulfillment
 from contracts import order as contract
-from deploy.local.stack import Stack
 
 Json = dict[str, Any]
 Found = TypeVar("Found")
@@ -212,10 +209,21 @@ def applied(rows: list[Json]) -> list[str]:
     return [row["operation"] for row in rows if row["effect"] == "applied"]
 
 
+class Behind(Protocol):
+    """What an engineer can reach."""
+
+    @property
+    def sandbox_url(self) -> str: ...
+
+    def postgres_url(self, database: str = "orders") -> str: ...
+
+    def read_spans(self) -> list[Json]: ...
+
+
 class Engineer:
     """Looks behind the doors: ledgers, event tables, spans."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Behind) -> None:
         self.stack = stack
         self._sandbox = httpx.Client(base_url=stack.sandbox_url, timeout=15)
 
@@ -257,8 +265,7 @@ class Engineer:
         return self._facts("fulfillments", fulfillment.stream(fulfillment.fulfillment_id(order_id, 1)))
 
     def spans(self) -> list[Json]:
-        path = Path(self.stack.env["TANDEM_TELEMETRY_FILE"])
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return self.stack.read_spans()
 
     def _facts(self, database: str, stream: str) -> list[str]:
         rows = self.rows(database, "select type from events where stream = %s order by version", stream)

@@ -23,6 +23,9 @@ STOCK = "the stock adds up"
 ONE = "one effective fulfillment for each order and n"
 STEPS = "each step is done once, in its order"
 REPLAYS = "a replay asks for the same"
+TOPICS = "every fact is on its topic, in order"
+APPLIED = "every fact is applied once by the other service"
+PRIVATE = "no topic names a person"
 
 _BARE = re.compile(r".+/\d+")
 """The command id that a workflow gives to a bare signal."""
@@ -47,9 +50,9 @@ class Violation:
 Check = Callable[[Record], Iterator[Violation]]
 
 
-def violations(record: Record) -> list[Violation]:
-    """Everything that is wrong with the run."""
-    return [found for check in CHECKS for found in check(record)]
+def violations(record: Record, checks: Sequence[Check] | None = None) -> list[Violation]:
+    """Everything that is wrong with the run; a run with topics is given ON_TOPICS as well."""
+    return [found for check in checks or CHECKS for found in check(record)]
 
 
 def never_cancelled_and_handed_over(record: Record) -> Iterator[Violation]:
@@ -280,6 +283,43 @@ def each_step_is_done_once_in_its_order(record: Record) -> Iterator[Violation]:
                 break
 
 
+def every_fact_is_on_its_topic(record: Record) -> Iterator[Violation]:
+    """At least once, first occurrences in the order of the stream, and nothing that is no fact."""
+    seen: dict[str, list[int]] = {}
+    ids: dict[tuple[str, int], set[str]] = {}
+    for each in record.published:
+        ids.setdefault((each.stream, each.sequence), set()).add(each.event_id)
+        first = seen.setdefault(each.stream, [])
+        if each.sequence not in first:
+            first.append(each.sequence)
+    stored = {stream: [fact.version for fact in facts] for stream, facts in record.streams()}
+    for stream in stored.keys() | seen.keys():
+        if seen.get(stream, []) != stored.get(stream, []):
+            yield Violation(TOPICS, f"{stream} has {stored.get(stream)}, the topic told {seen.get(stream)}")
+    for (stream, sequence), several in ids.items():
+        if len(several) > 1:
+            yield Violation(TOPICS, f"{stream} has {len(several)} events with sequence {sequence}")
+
+
+def every_fact_is_applied_once(record: Record) -> Iterator[Violation]:
+    """The other service has taken in each fact, and none twice."""
+    other: dict[str, str] = {"orders": "fulfillments", "fulfillments": "orders"}
+    due = Counter((other[fact.service], fact.stream, fact.version) for fact in record.facts)
+    done: Counter[tuple[str, str, int]] = Counter(record.applied)
+    for missing in due - done:
+        yield Violation(APPLIED, f"{missing} was not")
+    for extra in done - due:
+        yield Violation(APPLIED, f"{extra} was once too often")
+
+
+def no_topic_names_a_person(record: Record) -> Iterator[Violation]:
+    """Names, addresses of mail and streets stay in the services' own tables."""
+    for each in record.published:
+        for personal in record.personal:
+            if personal.encode() in each.body:
+                yield Violation(PRIVATE, f"sequence {each.sequence} of {each.stream}")
+
+
 def nothing_broke(record: Record) -> Iterator[Violation]:
     """No workflow raised, no replay differed, no run went round in circles."""
     for trouble in record.troubles:
@@ -299,6 +339,13 @@ CHECKS: Sequence[Check] = (
     one_effective_fulfillment,
     each_step_is_done_once_in_its_order,
 )
+
+ON_TOPICS: Sequence[Check] = (
+    every_fact_is_on_its_topic,
+    every_fact_is_applied_once,
+    no_topic_names_a_person,
+)
+"""What a record with topics is checked for as well."""
 
 
 def _of(facts: Sequence[Fact], *types: str) -> list[Fact]:

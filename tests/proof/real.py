@@ -38,8 +38,9 @@ from order_service.intake import Intake as OrderIntake
 from order_service.payments import Payments
 from order_service.settings import DeadlineSettings
 from order_service.workflow import OrderWorkflow
+from tests.proof import recording
 from tests.proof.people import ACTOR, Operator, Side, Wished
-from tests.proof.record import Effect, Ended, Fact, ReceiptRow, Record, Sent, Service
+from tests.proof.record import Ended, Record, Sent, Service
 from tests.proof.simulation.play import ORDER
 from tests.proof.simulation.schedule import SCRIPTS, Injection, Schedule
 
@@ -48,7 +49,6 @@ STILL = 3
 """So many looks in a row find nothing under way before people do the next thing."""
 SETTLED_SECONDS = 90.0
 
-_OPERATIONS = {"label": "book"}
 Came = Callable[[str, str], Awaitable[None]]
 
 
@@ -198,17 +198,11 @@ class RealHouse:
     async def record(self, runs: Sequence[Run], ledgers: httpx.AsyncClient) -> Record:
         """All that is recorded of these orders, for the same checks as a simulation's."""
         record = Record(sent=[sent for run in runs for sent in run.sent])
-        ours = tuple(run.order_id for run in runs)
+        ours = [run.order_id for run in runs]
         await _read(record, "orders", self.orders, ours)
         await _read(record, "fulfillments", self.parcels, ours)
         for provider in ("payments", "carrier"):
-            for row in (await ledgers.get(f"/ledgers/{provider}")).json():
-                about = str(row.get("orderRef") or row.get("parcelRef"))
-                if row["effect"] == "applied" and about.startswith(ours):
-                    operation: Any = _OPERATIONS.get(row["operation"], row["operation"])
-                    record.effects.append(
-                        Effect(operation, about, row["reference"], row.get("amountMinor") or 0)
-                    )
+            recording.add_effects(record, (await ledgers.get(f"/ledgers/{provider}")).json(), ours)
         for run in runs:
             for side, workflow_id in _workflows(run.order_id):
                 record.workflows += await self._ended(side, workflow_id)
@@ -231,29 +225,11 @@ def _workflows(name: str) -> list[tuple[Side, str]]:
     return [("order", order.workflow_id(name)), ("parcel", parcel)]
 
 
-async def _read(record: Record, service: Service, database: Database, ours: tuple[str, ...]) -> None:
-    for row in await database.fetch(
-        "select *, meta ->> 'commandId' as command_id from events order by position"
-    ):
-        if any(name in row["stream"] for name in ours):
-            record.facts.append(
-                Fact(
-                    service,
-                    row["stream"],
-                    row["version"],
-                    row["type"],
-                    row["data"],
-                    row["command_id"],
-                    row["recorded_at"],
-                )
-            )
-    for row in await database.fetch("select * from receipts"):
-        if any(name in row["stream"] for name in ours):
-            names = ("command_id", "name", "stream", "status", "code", "cut_off")
-            record.receipts.append(ReceiptRow(service, *(row[name] for name in names)))
-    for row in await database.fetch("select ref, version, content from pii where kind = 'address'"):
-        record.addresses[row["ref"], row["version"]] = row["content"]
-    record.undelivered += len(await database.fetch("select 1 from knocks"))
+async def _read(record: Record, service: Service, database: Database, ours: Sequence[str]) -> None:
+    recording.add_facts(record, service, await database.fetch(recording.EVENTS), ours)
+    recording.add_receipts(record, service, await database.fetch(recording.RECEIPTS), ours)
+    recording.add_addresses(record, await database.fetch(recording.ADDRESSES))
+    record.undelivered += len(await database.fetch(recording.KNOCKS))
 
 
 @asynccontextmanager

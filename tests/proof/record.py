@@ -85,6 +85,17 @@ class Level:
     shipped: int
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One record of a topic."""
+
+    topic: str
+    stream: str
+    sequence: int
+    event_id: str
+    body: bytes
+
+
 @dataclass
 class Record:
     """Everything of one run."""
@@ -100,6 +111,12 @@ class Record:
         default_factory=dict[tuple[str, int], Mapping[str, Any]]
     )
     """The kept addresses, by stream and version."""
+    personal: set[str] = field(default_factory=set[str])
+    """What names a person of this run: nothing of it may be on a topic."""
+    published: list[Published] = field(default_factory=list[Published])
+    """What the topics hold, in the order of each partition."""
+    applied: list[tuple[Service, str, int]] = field(default_factory=list[tuple[Service, str, int]])
+    """Who took in which fact: service, stream, version."""
     troubles: list[str] = field(default_factory=list[str])
     """What no run may show: replays that differ, workflow code that raises, ways without an end."""
     undelivered: int = 0
@@ -113,6 +130,22 @@ class Record:
                 found.setdefault(fact.stream, []).append(fact)
         for stream, facts in found.items():
             yield stream, sorted(facts, key=lambda fact: fact.version)
+
+    def about(self, orders: Sequence[str]) -> "Record":
+        """What of it is about these orders; the stock, which is about all of them, is left out."""
+
+        def ours(stream: str) -> bool:
+            return stream.partition("-")[2].startswith(tuple(orders))
+
+        return Record(
+            facts=[each for each in self.facts if ours(each.stream)],
+            receipts=[each for each in self.receipts if ours(each.stream)],
+            effects=[each for each in self.effects if each.about.startswith(tuple(orders))],
+            addresses=self.addresses,
+            personal=self.personal,
+            published=[each for each in self.published if ours(each.stream)],
+            applied=[each for each in self.applied if ours(each[1])],
+        )
 
     @property
     def orders(self) -> Iterator[tuple[str, Sequence[Fact]]]:

@@ -99,3 +99,15 @@ def test_the_chart_tier_says_how_to_get_helm(tmp_path: Path, monkeypatch: pytest
     (why,) = result.not_run
     assert why.startswith("the whole tier: there is no helm; install Helm 3 or name it in TANDEM_HELM")
     assert not result.is_good(strict=True)
+
+
+def test_a_folder_that_is_a_tier_of_its_own_is_not_run_twice():
+    """The container stories live among the e2e tests, and need an engine that those do not."""
+    asked: list[Sequence[str]] = []
+
+    def run(command: Sequence[str]) -> tuple[int, list[str]]:
+        asked.append(command)
+        return 0, ["=== 2 passed in 0.1s ==="]
+
+    run_tier(TIERS["e2e"], run)
+    assert f"--ignore={TIERS['containers'].folders[0]}" in asked[0]
