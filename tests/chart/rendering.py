@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,10 +36,10 @@ ROLES = ("api", "worker", "relay", "consumer")
 RUNNING = ("Deployment", "WorkerDeployment")
 
 
-def run(command: str, *options: str) -> subprocess.CompletedProcess[str]:
+def run(command: str, *options: str, chart: Path = CHART) -> subprocess.CompletedProcess[str]:
     """What became of a command of Helm's on the chart."""
     return subprocess.run(
-        [helm.binary(), *command.split(), str(CHART), *options],
+        [helm.binary(), *command.split(), str(chart), *options],
         capture_output=True,
         text=True,
         timeout=60,
