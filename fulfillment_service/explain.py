@@ -1,6 +1,6 @@
 """Why a parcel does not move, or that it does: out of its view, its facts and what Temporal says. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,9 +10,11 @@ from contracts.chassis.explanation import (
     Evidence,
     Explanation,
     Inspection,
+    Kind,
     Machine,
     Next,
     Reason,
+    Told,
     Unblock,
     clock,
     explained,
@@ -20,6 +22,7 @@ from contracts.chassis.explanation import (
 )
 from contracts.chassis.postgres import Row
 from contracts.fulfillment import HAND_OVER, PACK, QUALITY, Stage
+from fulfillment_service.fulfillment.wishes import STANDING
 
 ASKS = {
     "book_label": "the carrier",
@@ -31,12 +34,16 @@ ASKS = {
 _OPERATOR = "an operator"
 
 
-def explain(row: Row, evidence: Evidence, inspection: Inspection) -> Explanation:
-    """What it waits for, since when, what happens next, and who can change it."""
+def explain(
+    row: Row, evidence: Evidence, inspection: Inspection, notes: Mapping[str, str] | None = None
+) -> Explanation:
+    """What it waits for, since when, what happens next, and who can change it.
+
+    `notes` is what was said when standing holds were placed, by their handles."""
     document: dict[str, Any] = row["document"]
     is_ended = row["step"] == "end"
     machine = Machine(contract.TASK_QUEUE, is_needed=not is_ended, asks=ASKS)
-    own = [] if is_ended else [*_decisions(row, evidence), *_work(row, evidence)]
+    own = [] if is_ended else [*_decisions(row, evidence, notes or {}), *_work(row, evidence)]
     return explained(
         _stands(row, document, is_ended=is_ended),
         [*own, *machinery(evidence, inspection, machine)],
@@ -56,7 +63,7 @@ def _stands(row: Row, document: dict[str, Any], *, is_ended: bool) -> str:
     return f"{named} is {row['status']}" + (f" {where}" if step else "")
 
 
-def _decisions(row: Row, evidence: Evidence) -> Iterator[Reason]:
+def _decisions(row: Row, evidence: Evidence, notes: Mapping[str, str]) -> Iterator[Reason]:
     """What a person has decided, or has to decide."""
     document, name = row["document"], row["fulfillment_id"]
     if row["status"] == "CANCEL_REQUESTED" and not document["cancellationRequests"]:
@@ -67,42 +74,53 @@ def _decisions(row: Row, evidence: Evidence) -> Iterator[Reason]:
         yield _trouble(name, trouble, evidence)
     if document["failure"] is None:
         for hold in document["holds"]:
-            yield _hold(name, hold, evidence)
+            yield _standing(hold, evidence, notes) if hold.get("standing") else _hold(name, hold, evidence)
 
 
 def _hold(name: str, hold: dict[str, Any], evidence: Evidence) -> Reason:
-    handle, reason = hold["handle"], hold["reason"]
+    handle = hold["handle"]
     placed = evidence.last("HoldPlaced", handle=handle)
     by = hold.get("holder") or (placed.actor if placed else None)
-    said = f': "{placed.note}"' if placed and placed.note else ""
+    who = f"{by} or {_OPERATOR}" if by else _OPERATOR
+    lift = _call(who, f"lift {handle}", "DELETE", f"/fulfillments/{name}/holds?handle={handle}")
+    said = _said(placed.note if placed else None)
+    return _held("HOLD", f"the hold {handle}", hold, by=by, placed=placed, said=said, lift=lift)
+
+
+def _standing(hold: dict[str, Any], evidence: Evidence, notes: Mapping[str, str]) -> Reason:
+    handle = hold["handle"].removeprefix(STANDING)
+    said = f", which stops everything that matches it{_said(notes.get(handle))}"
+    lift = _call(_OPERATOR, "lift it for all", "DELETE", f"/standing-holds/{handle}")
+    placed, by = evidence.last("HoldPlaced", handle=hold["handle"]), hold.get("holder")
+    what = f"the standing hold {handle}"
+    return _held("STANDING_HOLD", what, hold, by=by, placed=placed, said=said, lift=lift)
+
+
+def _held(
+    kind: Kind,
+    what: str,
+    hold: dict[str, Any],
+    *,
+    by: str | None,
+    placed: Told | None,
+    said: str,
+    lift: Unblock,
+) -> Reason:
     until = datetime.fromisoformat(hold["until"]) if hold.get("until") else None
     ends = f" until {clock(until)}" if until else ""
-    if hold.get("standing"):
-        standing = handle.removeprefix("standing:")
-        return Reason(
-            "STANDING_HOLD",
-            f"the standing hold {standing} ({reason}){ends}, which stops everything that matches it",
-            since=placed.at if placed else None,
-            until=until,
-            code=reason,
-            next=Next(what=f"the standing hold {standing} ends", at=until) if until else None,
-            unblock=(_call(_OPERATOR, "lift it for all", "DELETE", f"/standing-holds/{standing}"),),
-        )
-    lift = _call(
-        f"{by} or {_OPERATOR}" if by else _OPERATOR,
-        f"lift {handle}",
-        "DELETE",
-        f"/fulfillments/{name}/holds?handle={handle}",
-    )
     return Reason(
-        "HOLD",
-        f"the hold {handle} ({reason})" + (f" by {by}" if by else "") + ends + said,
+        kind,
+        f"{what} ({hold['reason']})" + (f" by {by}" if by else "") + ends + said,
         since=placed.at if placed else None,
         until=until,
-        code=reason,
-        next=Next(what=f"the hold {handle} ends", at=until) if until else None,
+        code=hold["reason"],
+        next=Next(what=f"{what} ends", at=until) if until else None,
         unblock=(lift,),
     )
+
+
+def _said(note: str | None) -> str:
+    return f': "{note}"' if note else ""
 
 
 def _asked(name: str, request: dict[str, Any], evidence: Evidence) -> Reason:

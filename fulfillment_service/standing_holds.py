@@ -52,6 +52,15 @@ WAITING: LiteralString = """
     order by accepted_at, fulfillment_id
     """
 
+NOTES: LiteralString = """
+    select
+        handle,
+        content ->> 'note' as note
+    from standing_holds
+    join pii on pii.ref = standing_holds.command_id and pii.kind = 'note' and pii.version = 1
+    where 'standing:' || handle = any(%(handles)s)
+    """
+
 LISTED: LiteralString = """
     select
         standing_holds.*,

@@ -58,7 +58,18 @@ def _cost(cost: Mapping[str, Any]) -> str:
 def explain_lines(told: Mapping[str, Any]) -> list[str]:
     """The paragraph, then who can change it, each with the very line to copy."""
     offers: Sequence[Mapping[str, Any]] = told.get("unblock") or ()
-    return [*_paragraph(told["summary"]), *(line for offer in offers for line in _offer(offer))]
+    return [
+        *_paragraph(_before(told["summary"], offers)),
+        *(line for offer in offers for line in _offer(offer)),
+    ]
+
+
+def _before(summary: str, offers: Sequence[Mapping[str, Any]]) -> str:
+    """The paragraph up to its sentences about who can change it."""
+    if not offers:
+        return summary
+    before, _, whole = summary.rpartition(f" {_who(offers[0])} can {offers[0]['how']}")
+    return before or whole
 
 
 def _paragraph(text: str) -> list[str]:
@@ -71,9 +82,13 @@ def _paragraph(text: str) -> list[str]:
 
 def _offer(offer: Mapping[str, Any]) -> Iterator[str]:
     yield ""
-    yield f"{offer['who'][:1].upper()}{offer['who'][1:]}: {offer['how']}"
+    yield f"{_who(offer)}: {offer['how']}"
     if offer.get("call"):
         yield f"  {line_of(offer['call'])}"
+
+
+def _who(offer: Mapping[str, Any]) -> str:
+    return f"{offer['who'][:1].upper()}{offer['who'][1:]}"
 
 
 def timeline_lines(told: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from contracts import fulfillment as contract
 from contracts.chassis import explanation, timeline
 from contracts.chassis.timeline import Teller
+from fulfillment_service import standing_holds
 from fulfillment_service.explain import explain
 from fulfillment_service.rest.door import ThroughDoor, named, row_of
 
@@ -29,7 +30,8 @@ async def explain_fulfillment(door: ThroughDoor, fulfillment_id: str) -> dict[st
     """What it waits for, since when, what happens next, and who can change it with which call."""
     row = await row_of(door, fulfillment_id)
     names = named(row)
-    evidence, inspection = await asyncio.gather(
+    handles = [hold["handle"] for hold in row["document"]["holds"]]
+    evidence, inspection, notes = await asyncio.gather(
         explanation.gather(
             door.database,
             stream=contract.stream(row["fulfillment_id"]),
@@ -37,6 +39,7 @@ async def explain_fulfillment(door: ThroughDoor, fulfillment_id: str) -> dict[st
             workflow_id=names["workflowId"],
         ),
         door.inspect(names["workflowId"]),
+        door.database.fetch(standing_holds.NOTES, handles=handles),
     )
-    told = explain(row, evidence, inspection)
+    told = explain(row, evidence, inspection, {note["handle"]: note["note"] for note in notes})
     return {**names, "status": row["status"], **told.model_dump(exclude_none=True)}

@@ -3,12 +3,14 @@
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
 
 from deploy.local.ports import Ports
+from fulfillment_service.activities import FulfillmentActivities
+from fulfillment_service.bootstrap import journal_of
 from tests.integration.doors import Doors, Service, open_doors
 from tests.integration.hostile import ADDRESS, ORDER
 
@@ -64,6 +66,27 @@ async def test_temporal_that_does_not_answer_is_a_finding(doors: Doors):
     assert [wait["kind"] for wait in (await explained(doors, "fulfillments", parcel))["waitsFor"]] == [
         "TEMPORAL"
     ]
+
+
+async def test_a_standing_hold_says_by_whom_and_why(doors: Doors):
+    """The words are kept where it was placed; the parcel only met it."""
+    parcel = await doors.parcel(await doors.order(ORDER), ADDRESS)
+    body = {
+        "kind": "sku",
+        "value": "TEAPOT",
+        "reason": "QUALITY",
+        "handle": "lids",
+        "note": "Adalia saw a crack",
+    }
+    door = doors.http["fulfillments"]
+    assert (await door.post("/standing-holds", json=body, headers={"X-Actor": "ada"})).status_code == 200
+    journal, nobody = journal_of(doors.databases["fulfillments"]), cast("Any", None)
+    await FulfillmentActivities(journal, doors.warehouse, nobody, nobody).work(parcel, None)
+    waits = (await explained(doors, "fulfillments", parcel))["waitsFor"][0]
+    assert waits["kind"] == "STANDING_HOLD"
+    assert waits["what"].startswith("the standing hold lids (QUALITY) by ada, which stops everything")
+    assert waits["what"].endswith(': "Adalia saw a crack"')
+    assert (await door.delete("/standing-holds/lids")).status_code == 200
 
 
 async def test_what_has_not_left_or_come_in_is_told(doors: Doors):

@@ -1,7 +1,7 @@
 """The explanations: what is waited for, since when, what comes next and who can change it, in words."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -56,7 +56,12 @@ def evidence(
     return Evidence(now=NOW, facts=told, **rest)
 
 
-def parcel(state: Fulfillment, known: Evidence | None = None, inspection: Inspection = WELL) -> Explanation:
+def parcel(
+    state: Fulfillment,
+    known: Evidence | None = None,
+    inspection: Inspection = WELL,
+    notes: Mapping[str, str] | None = None,
+) -> Explanation:
     row = {
         "fulfillment_id": state.fulfillment_id,
         "order_id": state.order_id,
@@ -65,7 +70,7 @@ def parcel(state: Fulfillment, known: Evidence | None = None, inspection: Inspec
         "document": json.loads(json.dumps(parcel_document(state))),
         "updated_at": BEGAN,
     }
-    return parcels_explained.explain(row, known or evidence(), inspection)
+    return parcels_explained.explain(row, known or evidence(), inspection, notes)
 
 
 def order(
@@ -140,9 +145,11 @@ def test_several_holds_are_all_named():
 def test_a_standing_hold_is_lifted_where_it_stands():
     """Not at the parcel, which only met it."""
     state = replace(parcels.born(), holds=(parcels.FROZEN,))
-    told = parcel(state)
+    told = parcel(state, notes={"recall": "the lids leak"})
     assert kinds(told) == ["STANDING_HOLD"]
-    assert "the standing hold recall (QUALITY)" in told.summary
+    assert told.waits_for[0].what == (
+        'the standing hold recall (QUALITY) by anna, which stops everything that matches it: "the lids leak"'
+    )
     assert calls(told) == ["DELETE /standing-holds/recall"]
 
 

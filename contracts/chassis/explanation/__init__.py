@@ -1,10 +1,11 @@
 """Why an order or a fulfillment does not move: what is known, the reasons in it, and how they are said."""
 
-from contracts.chassis.explanation.evidence import Evidence, gather
+from contracts.chassis.explanation.evidence import Evidence, Told, gather
 from contracts.chassis.explanation.machinery import Inspect, Inspection, Machine, PendingActivity, machinery
 from contracts.chassis.explanation.words import (
     Call,
     Explanation,
+    Kind,
     Next,
     Reason,
     Unblock,
@@ -19,10 +20,12 @@ __all__ = [
     "Explanation",
     "Inspect",
     "Inspection",
+    "Kind",
     "Machine",
     "Next",
     "PendingActivity",
     "Reason",
+    "Told",
     "Unblock",
     "clock",
     "explained",

@@ -106,9 +106,11 @@ def test_what_is_passed_on_says_so(doors: Doors):
 
 
 def test_an_explanation_ends_with_who_can_change_it_and_how(doors: Doors):
-    """The paragraph, then each offer; one that is no request has no line."""
+    """The paragraph, then each offer, said once; one that is no request has no line."""
+    why = f"Order {ORDER_ID} is PAUSED. It waits for the hold h-1 (QUALITY) by ann."
     told = {
-        "summary": f"Order {ORDER_ID} is PAUSED. It waits for the hold h-1 (QUALITY) by ann.",
+        "summary": f"{why} Ann or an operator can lift h-1: DELETE /orders/{ORDER_ID}/holds?handle=h-1. "
+        "An engineer can bring Temporal back.",
         "unblock": [
             {"who": "ann or an operator", "how": "lift h-1",
              "call": {"service": "order", **a_call("DELETE", f"/orders/{ORDER_ID}/holds?handle=h-1")}},
@@ -117,7 +119,7 @@ def test_an_explanation_ends_with_who_can_change_it_and_how(doors: Doors):
     }  # fmt: skip
     doors.answer("GET", f"/orders/{ORDER_ID}/explain", told)
     assert tandem("order", "explain", ORDER_ID).stdout.splitlines() == [
-        told["summary"],
+        why,
         "",
         "Ann or an operator: lift h-1",
         f"  tandem order release {ORDER_ID} --handle h-1",
