@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 import uvicorn
 import uvloop
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -28,6 +28,8 @@ from starlette.types import ASGIApp
 from contracts.chassis.settings import HealthSettings
 
 log = structlog.get_logger()
+
+READY = Gauge("tandem_ready", "1 while the process can work and every loop of it makes progress")
 
 
 class Health:
@@ -52,6 +54,10 @@ class Health:
         limit = time.monotonic() - self._settings.stalled_after_seconds
         return [loop for loop, seen in self._seen.items() if seen < limit]
 
+    def can_work(self) -> bool:
+        """The process can work, and every loop that is watched makes progress."""
+        return self.is_ready and not self.stalled()
+
     def routes(self) -> list[Route]:
         """`/health/live`, `/health/ready` and `/metrics`."""
         return [
@@ -66,7 +72,7 @@ class Health:
 
     async def _ready(self, _: Request) -> Response:
         stalled = self.stalled()
-        return _said("ready" if self.is_ready and not stalled else "not ready", stalled)
+        return _said("ready" if self.can_work() else "not ready", stalled)
 
     async def _metrics(self, _: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
@@ -119,6 +125,7 @@ async def _run(open_role: OpenRole, settings: HealthSettings, bound: "_Bound") -
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     health = Health(settings)
+    READY.set_function(health.can_work)
     async with AsyncExitStack() as opened:
         opening = asyncio.ensure_future(opened.enter_async_context(open_role(health)))
         stopping = asyncio.ensure_future(stop.wait())

@@ -145,6 +145,20 @@ def test_stopping_is_bounded():
     assert "cut off" in errors[-1]
 
 
+def ready_gauge(process: Running) -> str:
+    told = httpx.get(f"http://127.0.0.1:{process.port}/metrics", timeout=2).text
+    return next(line for line in told.splitlines() if line.startswith("tandem_ready "))
+
+
+@pytest.mark.parametrize(("behaviour", "status", "told"), [("works", 200, "1.0"), ("stalls", 503, "0.0")])
+def test_readiness_is_a_metric(behaviour: str, status: int, told: str):
+    """Prometheus reads what a load balancer asks."""
+    with running(behaviour) as process:
+        process.wait_for("/health/live", status)
+        process.wait_for("/health/ready", status)
+        assert ready_gauge(process) == f"tandem_ready {told}"
+
+
 def test_metrics_are_told_and_idleness_is_cheap():
     """A process that waits uses next to nothing for its own health."""
     with running() as process:

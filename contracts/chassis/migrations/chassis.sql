@@ -43,6 +43,7 @@ create table receipts (
     answered_at timestamptz,
     settled_at timestamptz
 );
+create index receipts_unanswered on receipts (received_at) where status = 'RECEIVED';
 create index receipts_counted on receipts (stream, received_at) where code is distinct from 'TOO_MANY_WISHES';
 
 create table outbox (

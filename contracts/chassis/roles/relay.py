@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import LiteralString
 
 from contracts.chassis import knocks
+from contracts.chassis.backlog import Backlog
 from contracts.chassis.kafka.connection import cluster_id
 from contracts.chassis.kafka.publisher import Publisher
 from contracts.chassis.knocks import Knock, KnockRelay
@@ -28,6 +29,8 @@ class Home:
     topic: str
     open_ones: LiteralString
     """A query for the `id`s, among `%(ids)s`, whose stream has not ended."""
+    exceptions: LiteralString
+    """A query for how many `exceptions` wait for a person."""
 
 
 async def knock_open(home: Home, database: Database, workflow_ids: Sequence[str]) -> int:
@@ -51,7 +54,7 @@ def _argument(target: Target, workflow_id: str) -> str | None:
 
 @asynccontextmanager
 async def relay(home: Home, settings: ServiceSettings, health: Health) -> AsyncGenerator[Role]:
-    """Rows leave the database: the outbox to Kafka, knocks to our own namespace."""
+    """Rows leave the database: the outbox to Kafka, knocks to our own namespace; what waits is measured."""
     async with (
         Database(settings.postgres, f"{home.profile}-relay") as database,
         Publisher(settings.kafka) as publisher,
@@ -84,6 +87,7 @@ async def relay(home: Home, settings: ServiceSettings, health: Health) -> AsyncG
                 "bell": bell.run,
                 "outbox": publish,
                 "knocks": lambda: knocking.run(bell.heard["knocks"]),
+                "backlog": Backlog(database, home.exceptions).run,
                 "revival": lambda: delivery.revive(revive),
             },
             port=settings.health.port,

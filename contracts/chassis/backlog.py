@@ -1,0 +1,80 @@
+"""What waits in a service's database, measured for Prometheus.
+
+Every relay of a service measures the same database and tells the same, so that it is known while one runs.
+"""
+
+import asyncio
+from typing import LiteralString
+
+import structlog
+from prometheus_client import Gauge
+
+from contracts.chassis.errors import TandemError
+from contracts.chassis.postgres import Database
+
+log = structlog.get_logger()
+
+GAUGES = {
+    "outbox_waiting": Gauge("tandem_outbox_waiting_records", "Events that Kafka has not got yet"),
+    "outbox_oldest": Gauge("tandem_outbox_oldest_seconds", "Age of the oldest event that waits for Kafka"),
+    "outbox_set_aside": Gauge("tandem_outbox_set_aside_records", "Events that can never be sent as they are"),
+    "inbox_set_aside": Gauge("tandem_inbox_set_aside_records", "Records that could not be read"),
+    "knocks_oldest": Gauge(
+        "tandem_knocks_oldest_seconds", "Age of the oldest start or signal that no workflow has got"
+    ),
+    "wishes_oldest": Gauge(
+        "tandem_wishes_oldest_unanswered_seconds", "Age of the oldest wish without the other side's answer"
+    ),
+    "exceptions": Gauge("tandem_exceptions_open", "Orders or parcels that wait for a person"),
+}
+
+PAUSE_SECONDS = 5.0
+"""Between two looks: as often as Prometheus asks."""
+
+# A knock that was tried in vain is late from its start, one that nobody took from when it was due: those that
+# are let go one by one wait for their turn, and not for us.
+_WAITING: LiteralString = """
+    select
+        (select count(*) from outbox where published_at is null and parked_at is null) as outbox_waiting,
+        (
+            select extract(epoch from now() - min(created_at))
+            from outbox
+            where published_at is null and parked_at is null
+        ) as outbox_oldest,
+        (
+            select count(*) from outbox where published_at is null and parked_at is not null
+        ) as outbox_set_aside,
+        (select count(*) from parked) as inbox_set_aside,
+        (
+            select extract(epoch from now() - min(case when attempts > 1 then created_at else due_at end))
+            from knocks
+            where attempts > 1 or due_at < now()
+        ) as knocks_oldest,
+        (
+            select extract(epoch from now() - min(received_at)) from receipts where status = 'RECEIVED'
+        ) as wishes_oldest
+    """
+
+
+class Backlog:
+    """Keeps the gauges true for one database."""
+
+    def __init__(self, database: Database, exceptions: LiteralString) -> None:
+        """`exceptions` is the service's own query for how many `exceptions` wait for a person."""
+        self._database = database
+        self._exceptions: LiteralString = exceptions
+
+    async def run(self) -> None:
+        """Looks until cancelled; while the database is away the gauges keep what was last known."""
+        while True:
+            try:
+                await self.look()
+            except TandemError as error:
+                log.warning("backlog not measured", reason=type(error).__name__)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def look(self) -> None:
+        """The gauges tell what the database holds now; an age is zero where nothing waits."""
+        for query in (_WAITING, self._exceptions):
+            for name, value in (await self._database.fetch_one(query) or {}).items():
+                GAUGES[name].set(float(value or 0))

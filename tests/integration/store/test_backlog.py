@@ -1,0 +1,120 @@
+"""What waits in the database, as Prometheus is told of it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import LiteralString
+
+import pytest
+from prometheus_client import REGISTRY
+
+from contracts.chassis.backlog import Backlog
+from contracts.chassis.postgres import Database
+from contracts.chassis.settings import PostgresSettings
+from fulfillment_service.bootstrap import relay as fulfillments
+from order_service.bootstrap import relay as orders
+
+NONE: LiteralString = "select 0 as exceptions"
+
+RECORD: LiteralString = """
+    insert into outbox (bucket, key, topic, headers, body, created_at, published_at, parked_at)
+    values (0, 'a', 't', '{}', '', now() - %(age)s::interval, %(published)s, %(parked)s)
+    """
+KNOCK: LiteralString = """
+    insert into knocks (workflow_id, signal, created_at, due_at, attempts)
+    values ('w', 'knock', now() - %(age)s::interval, now() + %(due_in)s::interval, %(attempts)s)
+    """
+WISH: LiteralString = """
+    insert into receipts (command_id, name, stream, actor, request_hash, status, received_at)
+    values (%(status)s, 'pause', 's', 'a', 'h', %(status)s, now() - interval '1 hour')
+    """
+ORDER: LiteralString = """
+    insert into order_view (
+        order_id, customer_id, stage, status, payment_status, step, version, document, placed_at, updated_at,
+        attention_at
+    )
+    values (%(id)s, 'c', 's', 's', 's', 's', 1, '{}', now(), now(), %(attention_at)s)
+    """
+PARCEL: LiteralString = """
+    insert into fulfillment_view (
+        fulfillment_id, order_id, n, stage, status, step, version, document, accepted_at, updated_at
+    )
+    values (%(id)s, %(id)s, 1, 's', 's', 's', 1, %(document)s::jsonb, now(), now())
+    """
+
+
+async def told(database: Database, name: str, exceptions: LiteralString = NONE) -> float:
+    await Backlog(database, exceptions).look()
+    value = REGISTRY.get_sample_value(name)
+    assert value is not None
+    return value
+
+
+async def test_nothing_waits_in_a_new_database(database: Database):
+    """All are zero, and not absent: an alert can tell them from a relay that is away."""
+    for name in (
+        "tandem_outbox_waiting_records",
+        "tandem_outbox_oldest_seconds",
+        "tandem_outbox_set_aside_records",
+        "tandem_inbox_set_aside_records",
+        "tandem_knocks_oldest_seconds",
+        "tandem_wishes_oldest_unanswered_seconds",
+        "tandem_exceptions_open",
+    ):
+        assert await told(database, name) == 0
+
+
+async def test_the_oldest_event_that_can_leave_is_told(database: Database):
+    """Neither what has left nor what never will makes it older."""
+    now = datetime.now(UTC)
+    await database.execute(RECORD, age=timedelta(minutes=9), published=now, parked=None)
+    await database.execute(RECORD, age=timedelta(minutes=8), published=None, parked=now)
+    for minutes in (2, 1):
+        await database.execute(RECORD, age=timedelta(minutes=minutes), published=None, parked=None)
+    assert await told(database, "tandem_outbox_oldest_seconds") == pytest.approx(120, abs=10)
+    assert await told(database, "tandem_outbox_waiting_records") == 2
+    assert await told(database, "tandem_outbox_set_aside_records") == 1
+
+
+@pytest.mark.parametrize(
+    ("age", "due_in", "attempts", "seconds"),
+    [
+        pytest.param(300, 20, 4, 300, id="tried in vain, and due again later"),
+        pytest.param(300, -5, 0, 5, id="one of many that go one by one, due since a moment"),
+        pytest.param(300, 60, 0, 0, id="one of many that go one by one, not due yet"),
+        pytest.param(300, 14, 1, 0, id="being delivered"),
+        pytest.param(300, -300, 0, 300, id="never taken by any relay"),
+    ],
+)
+async def test_a_knock_is_late_only_by_our_fault(
+    database: Database, age: int, due_in: int, attempts: int, seconds: int
+):
+    """What waits for its turn is not late, what was tried in vain is late from its start."""
+    await database.execute(
+        KNOCK, age=timedelta(seconds=age), due_in=timedelta(seconds=due_in), attempts=attempts
+    )
+    assert await told(database, "tandem_knocks_oldest_seconds") == pytest.approx(seconds, abs=4)
+
+
+@pytest.mark.parametrize(("status", "seconds"), [("RECEIVED", 3600), ("ACCEPTED", 0), ("EFFECTIVE", 0)])
+async def test_a_wish_without_an_answer_grows_old(database: Database, status: str, seconds: int):
+    """The other side's answer ends that, also when it has no effect yet."""
+    await database.execute(WISH, status=status)
+    oldest = await told(database, "tandem_wishes_oldest_unanswered_seconds")
+    assert oldest == pytest.approx(seconds, abs=10)
+
+
+async def test_orders_that_need_a_person_are_counted(orders_url: str):
+    """Those with attention, and no others."""
+    async with Database(PostgresSettings(url=orders_url), "test") as database:
+        before = await told(database, "tandem_exceptions_open", orders.HOME.exceptions)
+        await database.execute(ORDER, id="waits", attention_at=datetime.now(UTC))
+        await database.execute(ORDER, id="goes on", attention_at=None)
+        assert await told(database, "tandem_exceptions_open", orders.HOME.exceptions) == before + 1
+
+
+async def test_parcels_that_need_a_person_are_counted(fulfillments_url: str):
+    """Those with an open exception, and no others."""
+    async with Database(PostgresSettings(url=fulfillments_url), "test") as database:
+        before = await told(database, "tandem_exceptions_open", fulfillments.HOME.exceptions)
+        await database.execute(PARCEL, id="waits", document='{"exception": {"code": "X"}}')
+        await database.execute(PARCEL, id="goes on", document='{"exception": null}')
+        assert await told(database, "tandem_exceptions_open", fulfillments.HOME.exceptions) == before + 1
