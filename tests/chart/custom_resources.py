@@ -2,7 +2,7 @@
 
 No schema of these kinds can be had offline; these say which fields exist and of what type they are, and
 refuse all others. Sources: KEDA 2.22 (`ScaledObject`, `TriggerAuthentication`, the scalers for Temporal and
-Kafka), Temporal's Worker Controller from 1.7 on (`api/v1alpha1`), the Prometheus operator (`PodMonitor`).
+Kafka), Temporal's Worker Controller from 1.8 on (`api/v1alpha1`), the Prometheus operator (`PodMonitor`).
 """
 
 from typing import Any
@@ -28,22 +28,27 @@ def _only(required: str, /, **fields: Schema) -> Schema:
 
 _REFERENCE = _only("name", name=_NAME)
 _METADATA = _only("name labels", name=_NAME, labels={"type": "object"})
-_TEMPORAL_TRIGGER = _only(
-    "type metadata",
-    type={"const": "temporal"},
-    metadata=_only(
-        "endpoint namespace taskQueue targetQueueSize",
+
+
+def _temporal_trigger(**identity: Schema) -> Schema:
+    """Of the scaler `temporal`, whose namespace and version are said so."""
+    metadata = _only(
+        " ".join(("endpoint", "taskQueue", "targetQueueSize", *identity)),
         endpoint={"type": "string", "pattern": "^[^/]+:[0-9]+$"},
-        namespace=_TEXT,
         taskQueue=_TEXT,
         queueTypes={"enum": ["workflow", "activity", "workflow,activity"]},
         targetQueueSize=_NUMERAL,
-        workerDeploymentName=_TEXT,
-        workerDeploymentBuildId=_TEXT,
         tlsServerName=_TEXT,
         enableTLS={"enum": ["true", "false"]},
-    ),
-    authenticationRef=_REFERENCE,
+        **identity,
+    )
+    return _only("type metadata", type={"const": "temporal"}, metadata=metadata, authenticationRef=_REFERENCE)
+
+
+_UNVERSIONED = _temporal_trigger(namespace=_TEXT)
+# The Worker Controller writes these for each version, and its webhook refuses what others wrote.
+_VERSIONED = _temporal_trigger(
+    namespace={"const": ""}, workerDeploymentName={"const": ""}, workerDeploymentBuildId={"const": ""}
 )
 _KAFKA_TRIGGER = _only(
     "type metadata",
@@ -62,14 +67,14 @@ _KAFKA_TRIGGER = _only(
 )
 
 
-def _scaled_object(target: Schema) -> Schema:
+def _scaled_object(target: Schema, *triggers: Schema) -> Schema:
     return _only(
         "scaleTargetRef triggers minReplicaCount maxReplicaCount",
         scaleTargetRef=target,
         minReplicaCount=_COUNT,  # with 0 a queue that is quiet now and then costs a cold start each time
         maxReplicaCount=_COUNT,
         pollingInterval=_COUNT,
-        triggers={"type": "array", "minItems": 1, "items": {"oneOf": [_TEMPORAL_TRIGGER, _KAFKA_TRIGGER]}},
+        triggers={"type": "array", "minItems": 1, "items": {"oneOf": list(triggers)}},
     )
 
 
@@ -125,8 +130,8 @@ _TEMPLATE = _only(
         "apiVersion kind spec",
         apiVersion={"const": "keda.sh/v1alpha1"},
         kind={"const": "ScaledObject"},
-        # Left empty: the controller writes the Deployment of each version into it.
-        spec=_scaled_object({"type": "object", "maxProperties": 0}),
+        # The target is left empty as well: it becomes the Deployment of each version.
+        spec=_scaled_object({"type": "object", "maxProperties": 0}, _VERSIONED),
     ),
 )
 _WORKER_DEPLOYMENT = _only(
@@ -152,7 +157,7 @@ SCHEMAS: dict[str, Schema] = {
         spec=spec,
     )
     for group, kind, spec in (
-        ("keda.sh/v1alpha1", "ScaledObject", _scaled_object(_REFERENCE)),
+        ("keda.sh/v1alpha1", "ScaledObject", _scaled_object(_REFERENCE, _UNVERSIONED, _KAFKA_TRIGGER)),
         ("keda.sh/v1alpha1", "TriggerAuthentication", _AUTHENTICATION),
         ("temporal.io/v1alpha1", "Connection", _CONNECTION),
         ("temporal.io/v1alpha1", "WorkerDeployment", _WORKER_DEPLOYMENT),
