@@ -97,7 +97,7 @@ def test_a_container_that_is_gone_is_told(tandem: Tandem):
     assert "exited (137)" in tandem("status", promises=1)
     assert f"Fix: docker restart {kafka}" in tandem("doctor", promises=1)
     docker("restart", kafka)
-    eventually(lambda: tandem.described()["processes"]["kafka"]["ready"], bool, within_seconds=60)
+    eventually(lambda: tandem.described()["processes"]["kafka"]["ready"], bool, within_seconds=100)
 
 
 def test_logs_of_containers_are_logs_like_others(tandem: Tandem):
@@ -125,6 +125,14 @@ def test_what_a_killed_stack_left_is_stopped_and_goes_on(tandem: Tandem):
     shop = tandem.shop()
     assert shop.status(before)["status"] == "SHIPPED"
     assert shop.sees_end(shop.place(), within_seconds=60)["status"] == "SHIPPED"
+
+
+def test_ctrl_c_stops_the_containers_and_keeps_their_data(tandem: Tandem):
+    """The stack goes only when none of them runs any more."""
+    os.kill(tandem.described()["pid"], signal.SIGINT)
+    eventually(tandem.state.owner, lambda owner: owner is None)
+    assert not docker("ps", f"--filter=name={tandem.project}", "--quiet")
+    assert f"{tandem.project}_postgres" in left_of(tandem.project)
 
 
 def test_reset_leaves_nothing(tandem: Tandem):
