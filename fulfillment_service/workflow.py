@@ -209,8 +209,10 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
         self._arrivals.note("alarm")
 
     def _make_room(self) -> None:
-        """A history that has grown long is left behind: everything is in the stream."""
-        is_idle = not (self._arrivals or self._news or self._is_telling)
+        """A history that has grown long is left behind: everything is in the stream.
+
+        Only what the order was told is not: a wish that took effect between two runs would be no news."""
+        is_idle = not (self._arrivals or self._news or self._is_telling or self._parcel.waiting)
         if is_idle and workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished():
             workflow.continue_as_new(self._fulfillment_id)
 

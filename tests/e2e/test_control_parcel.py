@@ -15,7 +15,7 @@ def test_a_hold_with_an_end_is_lifted_by_itself(shop: Shop, operator: Operator, 
     """The operator says until when; nobody has to come back for it, and both doors show it meanwhile."""
     order = shop.place("manual")
     operator.comes_to(order, "pick:1")
-    until = datetime.now(UTC) + timedelta(seconds=3)
+    until = datetime.now(UTC) + timedelta(seconds=10)
     held = operator.holds(order, "INVENTORY", until=until.isoformat())
     assert held.status_code == 200, held.text
     operator.works(order, "pick:1")

@@ -45,5 +45,4 @@ def whole_trace_of(engineer: Engineer, order_id: str) -> list[Json]:
     return eventually(
         lambda: trace_of(engineer.spans(), order_id),
         lambda trace: parts(trace) >= EVERY_PART and not loose_ends(trace),
-        within_seconds=10,
     )

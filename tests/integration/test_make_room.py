@@ -1,11 +1,16 @@
-"""A history that has grown long is left behind, and nothing of the order is lost with it."""
+"""A history that has grown long is left behind, and nothing of the order or its parcel is lost with it."""
 
 from collections.abc import AsyncGenerator, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from temporalio.client import WorkflowHandle
 
-from contracts.envelope import Wish
+from contracts.envelope import Wish, WishPayload
+from contracts.fulfillment import FulfillmentApi
+from contracts.values import Hold
 from deploy.local.stack import Stack
 from order_service.order import Step
 from tests.integration.fulfillment.house import eventually
@@ -34,11 +39,16 @@ async def pair(
 
 async def goes_on_in_another_run(pair: Pair, order_id: str) -> None:
     """The order's workflow has been knocked for until its history was left behind."""
-    first = (await pair.workflow(order_id).describe()).run_id
+    await leaves_its_history(pair.workflow(order_id))
+
+
+async def leaves_its_history(handle: WorkflowHandle[Any, Any]) -> None:
+    """It has been knocked for until it goes on in another run."""
+    first = (await handle.describe()).run_id
 
     async def is_another() -> bool:
-        await pair.workflow(order_id).signal("knock")
-        return (await pair.workflow(order_id).describe()).run_id != first
+        await handle.signal("knock")
+        return (await handle.describe()).run_id != first
 
     await eventually(is_another, what="another run")
 
@@ -71,6 +81,72 @@ async def test_pending_wishes_and_seen_commands_outlive_the_history(pair: Pair):
     assert await pair.receipt("resume") == "EFFECTIVE"
     assert await pair.receipt("pause") in ("EFFECTIVE", "SUPERSEDED")
     assert await pair.effects("payments", order_id) == ["authorize", "capture"]
+
+
+async def knocks_in_vain(handle: WorkflowHandle[Any, Any]) -> None:
+    """Its history is longer than the server likes, and still it goes on in the same run."""
+    first = await handle.describe()
+    while (await handle.describe()).history_length < first.history_length + 60:
+        await handle.signal("knock")
+    assert (await handle.describe()).run_id == first.run_id
+
+
+async def test_a_parcel_goes_on_in_another_run_as_if_it_were_the_same(pair: Pair):
+    """Held, with an end to the hold: no wish is decided twice, no step lost, and the timer is set anew."""
+    async with pair.working():
+        order_id = await pair.place("long-parcel", "manual")
+        await pair.comes_to(order_id, Step.AWAIT_OUTCOME)
+        await pair.completes(order_id, "pick:1")
+        parcel = pair.parcel(order_id)
+        hold = Hold(handle="shelf", until=datetime.now(UTC) + timedelta(seconds=30))
+        wish = Wish(command_id="shelf", payload=WishPayload(hold=hold))
+        await parcel.signal("applyHold", wish)
+        await parcel.signal("completeStep", Wish(payload=WishPayload(step_key="pick:2")))
+        await comes_to(parcel, "pick:3")
+        await leaves_its_history(parcel)
+        await comes_to(parcel, "pick:3")
+        before = await parcel.query(FulfillmentApi.status)
+        assert (before.status, [each.handle for each in before.holds]) == ("PAUSED", ["shelf"])
+        await parcel.signal("applyHold", wish)
+        await leaves_its_history(parcel)
+        await comes_to(parcel, "pick:3")
+        assert await parcel.query(FulfillmentApi.status) == before
+        for step_key in ("pick:3", "quality", "pack", "hand-over"):
+            await pair.completes(order_id, step_key, within=60)
+        assert await pair.workflow(order_id).result() == "SHIPPED"
+    assert await pair.effects("carrier", order_id) == ["label", "hand-over"]
+
+
+async def test_a_parcel_stays_in_its_run_until_the_order_has_heard_everything(pair: Pair):
+    """Another run would not know of whom to tell that a wish took effect just in between."""
+    async with pair.working():
+        order_id = await pair.place("long-and-waiting", "manual")
+        await pair.comes_to(order_id, Step.AWAIT_OUTCOME)
+        parcel = pair.parcel(order_id)
+        await pair.wishes(order_id, "pauseOrderFulfillment", "pause-it")
+
+        async def said(status: str) -> None:
+            async def is_said() -> bool:
+                return await pair.receipt("pause-it") == status
+
+            await eventually(is_said, what=status)
+
+        await said("ACCEPTED")
+        await knocks_in_vain(parcel)
+        await parcel.signal("completeStep", Wish(payload=WishPayload(step_key="pick:1")))
+        await said("EFFECTIVE")
+        await leaves_its_history(parcel)
+        await parcel.signal("cancelFulfillment")
+        assert await pair.workflow(order_id).result() == "CANCELLED"
+
+
+async def comes_to(parcel: WorkflowHandle[Any, Any], step_key: str) -> None:
+    """Its workflow has seen that this step is next; a new run has first to read its stream."""
+
+    async def is_next() -> bool:
+        return (await parcel.query(FulfillmentApi.progress)).current_step == step_key
+
+    await eventually(is_next, what=step_key)
 
 
 async def test_a_held_order_stays_held_in_the_next_run(pair: Pair):
