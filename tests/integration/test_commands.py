@@ -20,6 +20,7 @@ from order_service.activities import OrderActivities
 from order_service.order import Order, payment, steps
 from order_service.payments import Authorized
 from tests.integration.doors import Doors, open_doors
+from tests.integration.fulfillment.house import eventually
 from tests.integration.hostile import ADDRESS, ORDER
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -67,6 +68,16 @@ async def wish(doors: Doors, order_id: str, *, wait: str | None, key: str) -> ht
     )
 
 
+async def received(doors: Doors, order_id: str) -> None:
+    """The wish is stored, and whoever sent it waits."""
+
+    async def is_stored() -> bool:
+        answer = await doors.http["orders"].get(f"/commands/{command_id(f'/orders/{order_id}', 'k')}")
+        return answer.status_code == 200
+
+    await eventually(is_stored, what="the wish")
+
+
 async def told(doors: Doors, of: str, prefer: str | None = None) -> dict[str, Any]:
     headers = {"Prefer": prefer} if prefer else {}
     answer = await doors.http["orders"].get(f"/commands/{of}", headers=headers)
@@ -82,7 +93,7 @@ async def test_an_answer_that_comes_in_time_is_the_answer(doors: Doors):
     """202 becomes 200 while the caller waits, with the time that was granted for it."""
     order_id = await under_way(doors)
     waiting = asyncio.create_task(wish(doors, order_id, wait="wait=30", key="k"))
-    await asyncio.sleep(0.3)
+    await received(doors, order_id)
     assert not waiting.done()
     await activities(doors).record_answer(order_id, answer_of(order_id, "k", status="ACCEPTED"))
     answer = await waiting
@@ -95,7 +106,7 @@ async def test_a_rejection_that_comes_in_time_is_a_problem(doors: Doors):
     """409 with the fulfillment's own reason and its cut-off."""
     order_id = await under_way(doors)
     waiting = asyncio.create_task(wish(doors, order_id, wait="wait=30", key="k"))
-    await asyncio.sleep(0.3)
+    await received(doors, order_id)
     no = answer_of(
         order_id, "k", status="REJECTED", code=Code.HAND_OVER_IN_PROGRESS, cut_off="HandOverStarted"
     )

@@ -46,7 +46,7 @@ def test_a_slow_carrier_answers_after_two_seconds(sandbox: Sandbox):
     """Slow is not broken."""
     began = time.monotonic()
     assert sandbox.label("40800").status_code == 201
-    assert 2 <= time.monotonic() - began < 4
+    assert time.monotonic() - began >= 2
 
 
 def test_a_label_without_an_answer_was_booked(sandbox: Sandbox):

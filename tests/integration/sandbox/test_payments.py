@@ -153,9 +153,9 @@ def test_a_slow_provider_answers_after_a_while(sandbox: Sandbox):
     took: list[float] = []
     for _ in range(2):
         began = time.monotonic()
-        assert sandbox.authorize("tok_slow_400", ref=ref, key=f"{ref}:a:1").status_code == 201
+        assert sandbox.authorize("tok_slow_1500", ref=ref, key=f"{ref}:a:1").status_code == 201
         took.append(time.monotonic() - began)
-    assert took[0] >= 0.4 > took[1]
+    assert took[0] >= 1.5 > took[1]
 
 
 def test_an_authorization_without_an_answer_was_made(sandbox: Sandbox):
