@@ -1,7 +1,8 @@
 # Sourced by `up` and `test`: after `environment run` (or test, jdk) .venv holds what that lock file names.
+# The repository is the folder above the script, or what `root` says.
 # Needs a POSIX shell and Python 3.11 or newer; uses uv where it is installed.
 
-root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+root=$(CDPATH='' cd -- "${root:-$(dirname -- "$0")/..}" && pwd -P)
 python=$root/.venv/bin/python
 
 environment() {

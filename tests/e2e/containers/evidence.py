@@ -65,7 +65,8 @@ class Auditor:
         found = {
             what: self._wrong_with(whole.about(orders), orders, shipped) for what, orders in rounds.items()
         }
-        assert {what: wrong for what, wrong in found.items() if wrong} == {}
+        wrong = {what: these for what, these in found.items() if these}
+        assert not wrong, wrong
         for what, orders in rounds.items():
             part = whole.about(orders)
             made = len(CHECKS) + len(ON_TOPICS) + 1 + int(shipped)
@@ -79,7 +80,8 @@ class Auditor:
         record = self.settled(everyone)
         recording.add_stock(record, self._shop.stock().values())
         checks = (*CHECKS, *ON_TOPICS)
-        assert [str(each) for each in violations(record, checks)] == []
+        wrong = [str(each) for each in violations(record, checks)]
+        assert not wrong, wrong
         self.findings.append(
             Finding(
                 "all of it, with the stock",

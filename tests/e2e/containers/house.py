@@ -5,6 +5,7 @@ Each engine has a network of its own, so that one process can lose one engine an
 
 import json
 import os
+import random
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -19,7 +20,7 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.network import Network
 
-from deploy.local.ports import Ports
+from deploy.local.ports import Ports, is_free
 from deploy.local.state import ROOT
 
 Json = dict[str, Any]
@@ -139,7 +140,10 @@ class House:
         self._prefix = f"tandem-tests-{os.getpid()}-{int(time.time())}"
         self._volumes: set[str] = set()
         self._definitions = _definitions(self._environment(image))
-        self._health_ports = iter(range(max(self.ports.taken.values()) + 1, 65000))
+        # Far from where other stacks look for theirs.
+        self._health_ports = (
+            port for port in range(random.randrange(28_000, 31_000), 32_000) if is_free(port)
+        )
 
     # Where things are, as tests ask a stack.
 
@@ -160,7 +164,8 @@ class House:
     def read_spans(self) -> list[Json]:
         """Every span that the collector wrote, as the services' own exporter writes them."""
         file = self.spans_folder / "spans.jsonl"
-        lines = file.read_text().splitlines() if file.exists() else []
+        # The last line may still be on its way into the file.
+        lines = file.read_text().split("\n")[:-1] if file.exists() else []
         return [span for line in lines for span in _spans_in(json.loads(line))]
 
     def url(self, process: str) -> str:

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from contracts import fulfillment, order
+from contracts.chassis.kafka.buckets import BUCKETS
 
 TOPICS = (order.TOPIC, fulfillment.TOPIC)
 
@@ -30,21 +31,16 @@ def members(servers: str, group: str) -> int:
 
 
 async def _read(servers: str) -> Told:
-    async with AIOKafkaConsumer(*TOPICS, bootstrap_servers=servers, group_id=None) as consumer:
-        parts = [
-            TopicPartition(topic, number)
-            for topic in TOPICS
-            for number in sorted(consumer.partitions_for_topic(topic) or ())
-        ]
+    parts = [TopicPartition(topic, number) for topic in TOPICS for number in range(BUCKETS)]
+    found: dict[str, list[tuple[dict[str, bytes], bytes]]] = {topic: [] for topic in TOPICS}
+    reader = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest")
+    async with asyncio.timeout(60), reader as consumer:
+        consumer.assign(parts)
         ends = await consumer.end_offsets(parts)
-        await consumer.seek_to_beginning(*parts)
-        found: dict[str, list[tuple[dict[str, bytes], bytes]]] = {topic: [] for topic in TOPICS}
-        behind = {part for part, end in ends.items() if end}
-        while behind:
+        while [part for part in parts if await consumer.position(part) < ends[part]]:
             for part, records in (await consumer.getmany(timeout_ms=1000)).items():
                 found[part.topic] += [(dict(record.headers), record.value or b"") for record in records]
-            behind = {part for part in behind if await consumer.position(part) < ends[part]}
-        return found
+    return found
 
 
 async def _members(servers: str, group: str) -> int:
