@@ -8,13 +8,14 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, cast
 
 import httpx
+from docker.errors import APIError
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
@@ -45,6 +46,7 @@ PROCESSES = tuple(f"{service}-{role}{twin}" for service in SERVICES for role in 
 """Both of each."""
 
 _HEALTH_PORT = 8080
+_TRIES = 5
 _COLLECTOR = ROOT / "tests/e2e/containers/collector.yaml"
 
 
@@ -114,7 +116,15 @@ class Member:
 
     def freeze(self) -> None:
         """It stands still, connections and all."""
-        self.wrapped.pause()
+        for _ in range(_TRIES):
+            # On a busy machine the kernel does not always get all of its threads to stand still at once.
+            with suppress(APIError):
+                self.wrapped.pause()
+            self.wrapped.reload()
+            if self.wrapped.status == "paused":
+                return
+            time.sleep(0.5)
+        raise AssertionError(f"{self.name} cannot be paused")
 
     def thaw(self) -> None:
         self.wrapped.unpause()
@@ -130,12 +140,11 @@ class Member:
 class House:
     """Everything in containers from entering to leaving."""
 
-    def __init__(self, image: str, folder: Path, notice: Callable[[str], object] = print) -> None:
+    def __init__(self, image: str, folder: Path) -> None:
         self.ports = Ports.anywhere()
         self.members: dict[str, Member] = {}
         self.networks: dict[str, Network] = {}
         self.spans_folder = folder / "spans"
-        self._notice = notice
         self._client = DockerClient()
         self._prefix = f"tandem-tests-{os.getpid()}-{int(time.time())}"
         self._volumes: set[str] = set()
