@@ -120,15 +120,21 @@ class Pair:
         assert change is not None
         return change.state
 
-    async def completes(self, order_id: str, step_key: str, *, within: float = 15) -> None:
-        """The warehouse has done this step, when it was its turn and nothing stood against it."""
-        parcel = self.parcel(order_id)
+    async def goes_on(self, order_id: str, *, within: float = 15) -> None:
+        """No hold stands against the parcel any more."""
+
+        async def is_free() -> bool:
+            return (await self.parcel(order_id).query(FulfillmentApi.status)).status != "PAUSED"
+
+        await eventually(is_free, within=within, what="the end of the hold")
+
+    async def completes(self, order_id: str, step_key: str) -> None:
+        """The warehouse has done this step, when it was its turn; what is in hand may end under a hold."""
 
         async def is_due() -> bool:
-            is_next = (await parcel.query(FulfillmentApi.progress)).current_step == step_key
-            return is_next and (await parcel.query(FulfillmentApi.status)).status != "PAUSED"
+            return (await self.parcel(order_id).query(FulfillmentApi.progress)).current_step == step_key
 
-        await eventually(is_due, within=within, what=step_key)
+        await eventually(is_due, what=step_key)
         wish = Wish(payload=WishPayload(step_key=step_key))
         await self.parcel(order_id).signal("completeStep", wish)
 
