@@ -144,8 +144,17 @@ def test_a_rebalance_in_the_middle(house: House, crowd: Crowd, auditor: Auditor)
     auditor.audit("rebalanced", orders, shipped=True)
 
 
-def test_one_of_two_is_cut_off_from_its_engine(house: House, crowd: Crowd, auditor: Auditor):
-    """Workers from Temporal, relays from Kafka, consumers from their database, longer than every time-out."""
+def test_networks_are_cut(house: House, crowd: Crowd, auditor: Auditor):
+    """One of two from its engine, then everyone from each engine, longer than every time-out there is."""
+    rounds = {
+        "one worker, relay and consumer of each service cut off": one_of_two_is_cut_off(house, crowd),
+        "everyone cut off from the providers and one engine more": everyone_is_cut_off(house, crowd),
+    }
+    auditor.audit_each(rounds, shipped=True)
+
+
+def one_of_two_is_cut_off(house: House, crowd: Crowd) -> list[str]:
+    """Workers from Temporal, relays from Kafka, consumers from their database; their twins go on."""
     cuts = [("worker", TEMPORAL), ("relay", KAFKA), ("consumer", DATABASE)]
     orders = placed(crowd, "one cut", BEFORE)
     with ExitStack() as cut:
@@ -158,12 +167,11 @@ def test_one_of_two_is_cut_off_from_its_engine(house: House, crowd: Crowd, audit
     for role, _ in cuts:
         for service in SERVICES:
             house[f"{service}-{role}"].wait_ready(120)
-    orders += placed(crowd, "one cut", AFTER)
-    auditor.audit("one worker, relay and consumer of each service cut off", orders, shipped=True)
+    return orders + placed(crowd, "one cut", AFTER)
 
 
-def test_everyone_is_cut_off_from_an_engine(house: House, crowd: Crowd, auditor: Auditor):
-    """The providers away all the time, and meanwhile the database, Temporal and Kafka, one by one."""
+def everyone_is_cut_off(house: House, crowd: Crowd) -> list[str]:
+    """From the providers all the time, and meanwhile from database, Temporal and Kafka, one by one."""
     orders = placed(crowd, "all cut", BEFORE)
     with house.cut(PROVIDERS, PROVIDERS):
         for engine in (name for name in NETWORKS if name != PROVIDERS):
@@ -172,10 +180,7 @@ def test_everyone_is_cut_off_from_an_engine(house: House, crowd: Crowd, auditor:
             orders += placed(crowd, f"all cut off from {engine}", MEANWHILE)
     for name in PROCESSES:
         house[name].wait_ready(120)
-    orders += placed(crowd, "all cut", AFTER)
-    auditor.audit(
-        "everyone cut off from the providers, the database, Temporal and Kafka", orders, shipped=True
-    )
+    return orders + placed(crowd, "all cut", AFTER)
 
 
 def test_nothing_is_lost_and_nothing_is_doubled(crowd: Crowd, auditor: Auditor):
