@@ -18,11 +18,10 @@ from pathlib import Path
 
 from deploy.local import kafka_apache
 from deploy.local.child import StartError
-from deploy.local.state import ROOT
+from deploy.local.state import ROOT, cache_folder
 
 _HERE = Path(__file__).parent
 _LABEL = "tandem.standin"
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem"
 _DEBIAN = "bookworm"
 _COLLECTOR = "0.161.0"
 _BUILDER = f"go.opentelemetry.io/collector/cmd/builder@v{_COLLECTOR}"
@@ -67,7 +66,7 @@ def _same_disk(one: Path, other: Path) -> bool:
 
 def _collector(context: Path) -> None:
     """The collector is compiled once; two minutes."""
-    program = _CACHE / f"otelcol-{_COLLECTOR}"
+    program = cache_folder() / f"otelcol-{_COLLECTOR}"
     if not program.exists():
         if shutil.which("go") is None:
             raise StartError("the collector is built from its Go modules, and there is no Go", "install Go")
@@ -150,7 +149,7 @@ def _certificates() -> Path:
 
 def _build(standin: StandIn, *, again: bool) -> None:
     """The image is there, built from this folder and this base."""
-    with tempfile.TemporaryDirectory(dir=_made(_CACHE)) as scratch:
+    with tempfile.TemporaryDirectory(dir=_made(cache_folder())) as scratch:
         context = Path(scratch) / standin.name
         shutil.copytree(_HERE / standin.name, context)
         mark = _hash(context, _image_id(f"tandem-standin/debian:{_DEBIAN}"), standin.tag)

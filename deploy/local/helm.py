@@ -2,15 +2,14 @@
 
 import os
 import shutil
-from pathlib import Path
 
 from deploy.local.child import StartError
+from deploy.local.state import cache_folder
 
 
 def binary() -> str:
     """The program TANDEM_HELM names, one on the path, or the one .ci/run built. Raises StartError."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    for candidate in (os.environ.get("TANDEM_HELM"), "helm", Path(cache) / "tandem" / "bin" / "helm"):
+    for candidate in (os.environ.get("TANDEM_HELM"), "helm", cache_folder() / "bin" / "helm"):
         found = shutil.which(candidate) if candidate else None
         if found:
             return found

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deploy.local.child import Notice, Plan, StartError, tail
 from deploy.local.ports import Ports
-from deploy.local.state import ROOT, write_atomically
+from deploy.local.state import ROOT, cache_folder, write_atomically
 
 VERSION = "4.1.0"
 PARTITIONS = 16
@@ -87,7 +87,7 @@ def _java_version(program: str) -> int | None:
 
 def class_path(notice: Notice) -> str:
     """The jars of the broker, fetched when this machine has never run it. Raises StartError."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem" / f"kafka-{VERSION}"
+    cache = cache_folder() / f"kafka-{VERSION}"
     if not cache.exists():
         draft = cache.with_name(f"{cache.name}.{os.getpid()}.new")
         draft.mkdir(parents=True, exist_ok=True)

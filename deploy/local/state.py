@@ -20,6 +20,11 @@ _CONTENT = ("postgres", "postgres.new", "temporal", "kafka", "kafka-apache", "sa
 NAMESPACES = ("orders", "fulfillments")
 
 
+def cache_folder() -> Path:
+    """Where this machine keeps what was fetched or built once, for all stacks and clones."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem"
+
+
 def default_folder() -> Path:
     """`.tandem` in the repository, or what TANDEM_STATE_DIR says."""
     return Path(os.environ.get("TANDEM_STATE_DIR") or ROOT / ".tandem").absolute()

@@ -3,8 +3,26 @@
 import json
 import os
 import subprocess
+from collections.abc import Mapping
+from typing import Any
 
 from deploy.local.containers import COMPOSE_FILE
+from deploy.local.ports import Ports
+
+_PORTS = {
+    "TANDEM_ORDER_PORT": "order-api",
+    "TANDEM_FULFILLMENT_PORT": "fulfillment-api",
+    "TANDEM_SANDBOX_PORT": "sandbox",
+    "TANDEM_POSTGRES_PORT": "postgres",
+    "TANDEM_KAFKA_PORT": "kafka",
+    "TANDEM_TEMPORAL_PORT": "temporal",
+    "TANDEM_TEMPORAL_UI_PORT": "temporal-ui",
+}
+
+
+def ports(chosen: Ports) -> dict[str, str]:
+    """The variables of compose that put everything on these ports."""
+    return {variable: str(chosen[name]) for variable, name in _PORTS.items()}
 
 
 def environment() -> dict[str, str]:
@@ -13,13 +31,20 @@ def environment() -> dict[str, str]:
     return {**os.environ, **({} if buildx.returncode == 0 else {"DOCKER_BUILDKIT": "0"})}
 
 
+def services(variables: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Every service of the compose file, of all profiles, with these and our variables filled in."""
+    command = ["docker", "compose", f"--file={COMPOSE_FILE}", "--profile=*", "config", "--format=json"]
+    shown = subprocess.run(
+        command, env={**environment(), **variables}, capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 0, shown.stderr
+    # What is printed is a compose file again, with each dollar doubled.
+    return json.loads(shown.stdout.replace("$$", "$"))["services"]
+
+
 def image(service: str) -> str:
     """The image of a service of compose here."""
-    shown = subprocess.run(
-        ["docker", "compose", f"--file={COMPOSE_FILE}", "--profile=obs", "config", "--format=json"],
-        env=environment(), capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return json.loads(shown.stdout)["services"][service]["image"]
+    return services({})[service]["image"]
 
 
 def log_of(container: str) -> str:

@@ -55,10 +55,7 @@ def choose_images() -> dict[str, str]:
     chosen: dict[str, str] = {name: given.get(name, public[name]) for name in names}
     if all(map(_is_here, chosen.values())):
         return chosen
-    standins = {
-        **read_environment(STANDINS),
-        **{name: os.environ[name] for name in names if name in os.environ},
-    }
+    standins = read_environment(STANDINS) | {name: given[name] for name in names if name in given}
     if all(map(_is_here, standins.values())):
         return standins
     for image in chosen.values():

@@ -11,6 +11,7 @@ from tests.proof import recording
 from tests.proof.checks import CHECKS, ON_TOPICS, violations
 from tests.proof.record import Record, Service
 
+ALL_CHECKS = (*CHECKS, *ON_TOPICS)
 STORES: tuple[Service, ...] = ("orders", "fulfillments")
 SETTLED_SECONDS = 150
 """What a dead worker had in hand is given to another one after 40 seconds; waits between tries double."""
@@ -62,15 +63,12 @@ class Auditor:
         """The same for several rounds, which end together and are read once."""
         everyone = [name for orders in rounds.values() for name in orders]
         whole = self.settled(everyone)
-        found = {
-            what: self._wrong_with(whole.about(orders), orders, shipped) for what, orders in rounds.items()
-        }
+        parts = {what: whole.about(orders) for what, orders in rounds.items()}
+        found = {what: self._wrong_with(parts[what], orders, shipped) for what, orders in rounds.items()}
         wrong = {what: these for what, these in found.items() if these}
         assert not wrong, wrong
-        for what, orders in rounds.items():
-            part = whole.about(orders)
-            made = len(CHECKS) + len(ON_TOPICS) + 1 + int(shipped)
-            self.findings.append(Finding(what, len(orders), len(part.facts), len(part.published), made))
+        for what, part in parts.items():
+            self._found_nothing(what, part, len(rounds[what]), len(ALL_CHECKS) + 1 + int(shipped))
 
     def audit_stock(self) -> None:
         """Of every order there ever was: what left is what the stock has lost, and nothing is held."""
@@ -79,18 +77,9 @@ class Auditor:
         ]
         record = self.settled(everyone)
         recording.add_stock(record, self._shop.stock().values())
-        checks = (*CHECKS, *ON_TOPICS)
-        wrong = [str(each) for each in violations(record, checks)]
+        wrong = [str(each) for each in violations(record, ALL_CHECKS)]
         assert not wrong, wrong
-        self.findings.append(
-            Finding(
-                "all of it, with the stock",
-                len(everyone),
-                len(record.facts),
-                len(record.published),
-                len(checks),
-            )
-        )
+        self._found_nothing("all of it, with the stock", record, len(everyone), len(ALL_CHECKS))
 
     def settled(self, orders: Sequence[str]) -> Record:
         """All that can be known of these orders, once they have ended and everybody was told."""
@@ -112,6 +101,9 @@ class Auditor:
         for topic, records in topics.read(self._house.kafka_servers).items():
             recording.add_published(record, topic, records, orders)
         return record
+
+    def _found_nothing(self, what: str, record: Record, orders: int, checks: int) -> None:
+        self.findings.append(Finding(what, orders, len(record.facts), len(record.published), checks))
 
     def _wait_for_the_end(self, orders: Sequence[str]) -> None:
         eventually(
@@ -138,7 +130,7 @@ class Auditor:
         return found
 
     def _wrong_with(self, record: Record, orders: Sequence[str], shipped: bool) -> list[str]:
-        found = [str(each) for each in violations(record, (*CHECKS, *ON_TOPICS))]
+        found = [str(each) for each in violations(record, ALL_CHECKS)]
         ends = {
             name: [_ENDS[fact.type] for fact in facts if fact.type in _ENDS]
             for name, facts in ((stream.removeprefix("order-"), facts) for stream, facts in record.orders)

@@ -6,9 +6,8 @@ Each engine has a network of its own, so that one process can lose one engine an
 import json
 import os
 import random
-import subprocess
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ from testcontainers.core.network import Network
 
 from deploy.local.ports import Ports, is_free
 from deploy.local.state import ROOT
+from tests.e2e.containers import composed
 
 Json = dict[str, Any]
 
@@ -68,13 +68,11 @@ class Member:
 
     def create(self) -> None:
         """It runs, on every network it needs."""
-        first, *others = self.networks or [None]
-        if first is not None:
-            self.container.with_network(first).with_network_aliases(self.alias)
+        if self.networks:
+            self.container.with_network(self.networks[0]).with_network_aliases(self.alias)
         self.container.start()
-        for network in others:
-            if network is not None:
-                network.connect(self.container.get_container_id(), [self.alias])
+        for network in self.networks[1:]:
+            network.connect(self.container.get_container_id(), [self.alias])
 
     def remove(self) -> None:
         self.container.stop()
@@ -88,14 +86,13 @@ class Member:
                 return False
         return not self.check or self.wrapped.exec_run(self.check).exit_code == 0
 
-    def wait_ready(self, within_seconds: float = 60) -> float:
-        """The seconds it took. Raises AssertionError with the end of its log."""
-        began = time.monotonic()
+    def wait_ready(self, within_seconds: float = 60) -> None:
+        """Raises AssertionError, with the end of its log, when it does not become so."""
+        deadline = time.monotonic() + within_seconds
         while not self.is_ready():
-            if time.monotonic() - began > within_seconds:
+            if time.monotonic() > deadline:
                 raise AssertionError(f"{self.name} is not ready:\n{self.log()}")
             time.sleep(0.1)
-        return time.monotonic() - began
 
     def log(self, lines: int = 30) -> str:
         return self.wrapped.logs(tail=lines).decode(errors="replace")
@@ -148,7 +145,8 @@ class House:
         self._client = DockerClient()
         self._prefix = f"tandem-tests-{os.getpid()}-{int(time.time())}"
         self._volumes: set[str] = set()
-        self._definitions = _definitions(self._environment(image))
+        variables = {"TANDEM_IMAGE": image, "TANDEM_TELEMETRY_EXPORTER": "otlp"}
+        self._definitions = composed.services(variables | composed.ports(self.ports))
         # Far from where other stacks look for theirs.
         self._health_ports = (
             port for port in range(random.randrange(28_000, 31_000), 32_000) if is_free(port)
@@ -252,20 +250,6 @@ class House:
 
     # How.
 
-    def _environment(self, image: str) -> dict[str, str]:
-        chosen = {
-            "TANDEM_IMAGE": image,
-            "TANDEM_TELEMETRY_EXPORTER": "otlp",
-            "TANDEM_ORDER_PORT": self.ports["order-api"],
-            "TANDEM_FULFILLMENT_PORT": self.ports["fulfillment-api"],
-            "TANDEM_SANDBOX_PORT": self.ports["sandbox"],
-            "TANDEM_POSTGRES_PORT": self.ports["postgres"],
-            "TANDEM_KAFKA_PORT": self.ports["kafka"],
-            "TANDEM_TEMPORAL_PORT": self.ports["temporal"],
-            "TANDEM_TEMPORAL_UI_PORT": self.ports["temporal-ui"],
-        }
-        return {**os.environ, **{name: str(value) for name, value in chosen.items()}}
-
     def _has_image(self, image: str) -> bool:
         return any(image in found.tags for found in self._client.client.images.list())
 
@@ -280,7 +264,7 @@ class House:
         container.with_command(definition["command"])
         for mount in self._mounts(name, definition):
             container.with_volume_mapping(*mount)
-        needs = _NEEDS.get(name.removesuffix("-2").rpartition("-")[2], (name,))
+        needs = _NEEDS.get(alias.rpartition("-")[2], (name,))
         member = Member(name, container, alias, [self.networks[engine] for engine in needs])
         if name in PROCESSES:
             self._open_health(member, definition)
@@ -307,18 +291,6 @@ class House:
                 source = f"{self._prefix}-{source}"
                 self._volumes.add(source)
             yield source, mount["target"], mode
-
-
-def _definitions(environment: Mapping[str, str]) -> Mapping[str, Json]:
-    """The services of the compose file, with all variables filled in."""
-    command = ["docker", "compose", "--file", str(ROOT / "deploy/compose.yaml")]
-    options = ["--profile", "scale", "--profile", "obs", "config", "--format", "json"]
-    done = subprocess.run(
-        [*command, *options], env=dict(environment), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    # What is printed is a compose file again, with each dollar doubled.
-    return json.loads(done.stdout.replace("$$", "$"))["services"]
 
 
 def _publish(container: DockerContainer, inside: int, outside: int) -> None:

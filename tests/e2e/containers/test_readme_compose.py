@@ -10,7 +10,7 @@ import pytest
 
 from deploy.local.ports import Ports
 from deploy.local.state import ROOT
-from tests.e2e.containers.composed import environment
+from tests.e2e.containers.composed import environment, ports
 from tests.e2e.containers.engine import docker, left_of, needs_docker
 from tests.e2e.people import Operator, Shop
 from tests.e2e.shell import filled_in
@@ -18,15 +18,6 @@ from tests.e2e.test_readme import written
 
 pytestmark = [needs_docker, pytest.mark.timeout(400)]
 
-PORTS = {
-    "TANDEM_ORDER_PORT": "order-api",
-    "TANDEM_FULFILLMENT_PORT": "fulfillment-api",
-    "TANDEM_SANDBOX_PORT": "sandbox",
-    "TANDEM_POSTGRES_PORT": "postgres",
-    "TANDEM_KAFKA_PORT": "kafka",
-    "TANDEM_TEMPORAL_PORT": "temporal",
-    "TANDEM_TEMPORAL_UI_PORT": "temporal-ui",
-}
 VOLUMES = {"postgres", "kafka", "temporal", "secrets", "sandbox"}
 
 
@@ -37,8 +28,7 @@ class Clone:
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
         self.folder = folder
         self.project = f"tandem-readme-{uuid.uuid4().hex[:8]}"
-        ports = Ports.anywhere()
-        self.ports = {variable: str(ports[name]) for variable, name in PORTS.items()}
+        self.ports = ports(Ports.anywhere())
         self.environment = {
             **environment(),
             **self.ports,
