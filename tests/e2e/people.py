@@ -18,7 +18,7 @@ ENDED = ("SHIPPED", "CANCELLED", "FAILED")
 
 
 def eventually(
-    ask: Callable[[], Found], holds: Callable[[Found], bool], *, within_seconds: float = 30
+    ask: Callable[[], Found], holds: Callable[[Found], bool], *, within_seconds: float = 60
 ) -> Found:
     """What was found as soon as it holds. Raises AssertionError with the last finding when it never does."""
     deadline = time.monotonic() + within_seconds
@@ -51,7 +51,7 @@ class Shop:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def sees(self, order_id: str, status: str, within_seconds: float = 30) -> Json:
+    def sees(self, order_id: str, status: str, within_seconds: float = 60) -> Json:
         """The order's status once it reads so."""
         return eventually(
             lambda: self.status(order_id),
@@ -59,7 +59,7 @@ class Shop:
             within_seconds=within_seconds,
         )
 
-    def sees_end(self, order_id: str, within_seconds: float = 30) -> Json:
+    def sees_end(self, order_id: str, within_seconds: float = 60) -> Json:
         """The order's status once order, money and parcel have ended."""
         return eventually(
             lambda: self.status(order_id),
@@ -67,7 +67,7 @@ class Shop:
             within_seconds=within_seconds,
         )
 
-    def sees_parcel(self, order_id: str, within_seconds: float = 30, **expected: Any) -> Json:
+    def sees_parcel(self, order_id: str, within_seconds: float = 60, **expected: Any) -> Json:
         """The parcel as the order's view shows it, once it has all of these."""
 
         def has(seen: Json) -> bool:
@@ -85,7 +85,7 @@ class Shop:
             except (httpx.TransportError, AssertionError):
                 return None
 
-        return eventually(ask, lambda order_id: order_id is not None, within_seconds=40) or ""
+        return eventually(ask, lambda order_id: order_id is not None, within_seconds=60) or ""
 
     def pause(self, order_id: str) -> httpx.Response:
         return self.http.post(f"/orders/{order_id}/fulfillment/pause")
@@ -130,7 +130,7 @@ class Operator:
         answer = self.http.get(f"/fulfillments/{order_id}")
         return answer.json() if answer.status_code == 200 else {}
 
-    def sees(self, order_id: str, within_seconds: float = 30, **expected: Any) -> Json:
+    def sees(self, order_id: str, within_seconds: float = 60, **expected: Any) -> Json:
         """The parcel once it has all of these."""
         return eventually(
             lambda: self.parcel(order_id),
@@ -154,7 +154,7 @@ class Operator:
             answer = self.completes(order_id, step_key)
             assert answer.status_code == 200, answer.text
 
-    def comes_to(self, order_id: str, step_key: str, within_seconds: float = 30) -> Json:
+    def comes_to(self, order_id: str, step_key: str, within_seconds: float = 60) -> Json:
         """The parcel once this step waits for the operator; the hand-over begins only with the carrier."""
         return self.sees(order_id, within_seconds, currentStep=step_key, stepOpen=step_key != "hand-over")
 

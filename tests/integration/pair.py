@@ -28,6 +28,7 @@ from contracts.order import OrderApi, Payment
 from contracts.values import Outcome
 from deploy.local.stack import Stack
 from fulfillment_service.bootstrap import Settings as FulfillmentSettings
+from fulfillment_service.bootstrap import journal_of as parcels_of
 from fulfillment_service.settings import CarrierSettings, FulfillmentPostgresSettings
 from fulfillment_service.workflow import FulfillmentWorkflow
 from order_service.bootstrap import Settings as OrderSettings
@@ -47,6 +48,7 @@ class Pair:
     orders: OrderSettings
     fulfillments: FulfillmentSettings
     database: Database
+    warehouse: Database
     client: Client
     parcels: Client
     http: httpx.AsyncClient
@@ -120,13 +122,13 @@ class Pair:
         assert change is not None
         return change.state
 
-    async def goes_on(self, order_id: str, *, within: float = 15) -> None:
+    async def goes_on(self, order_id: str) -> None:
         """No hold stands against the parcel any more."""
 
         async def is_free() -> bool:
             return (await self.parcel(order_id).query(FulfillmentApi.status)).status != "PAUSED"
 
-        await eventually(is_free, within=within, what="the end of the hold")
+        await eventually(is_free, what="the end of the hold")
 
     async def completes(self, order_id: str, step_key: str) -> None:
         """The warehouse has done this step, when it was its turn; what is in hand may end under a hold."""
@@ -137,6 +139,16 @@ class Pair:
         await eventually(is_due, what=step_key)
         wish = Wish(payload=WishPayload(step_key=step_key))
         await self.parcel(order_id).signal("completeStep", wish)
+
+    async def begins(self, order_id: str, step_key: str) -> None:
+        """The warehouse has this step in hand: a hold that comes now finds it begun."""
+        stream = fulfillment.stream(fulfillment.fulfillment_id(order_id, 1))
+
+        async def is_in_hand() -> bool:
+            change = await parcels_of(self.warehouse).read(stream)
+            return change is not None and change.state.open_step == step_key
+
+        await eventually(is_in_hand, what=f"{step_key} in hand")
 
     async def replays(self, order_id: str) -> None:
         """Both histories lead to the same commands again. Raises when one does not."""
@@ -202,6 +214,7 @@ async def open_pair(
             orders,
             fulfillments,
             await opened.enter_async_context(Database(orders.postgres, "test")),
+            await opened.enter_async_context(Database(fulfillments.postgres, "test")),
             await temporal.connect("orders", settings),
             await temporal.connect("fulfillments", settings),
             await opened.enter_async_context(httpx.AsyncClient(base_url=sandbox_url)),

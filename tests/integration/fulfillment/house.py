@@ -112,7 +112,7 @@ def going_to(zip_code: str) -> Address:
 
 
 async def eventually(
-    found: Callable[[], Awaitable[Any]], *, within: float = 15, what: str = "what was awaited"
+    found: Callable[[], Awaitable[Any]], *, within: float = 60, what: str = "what was awaited"
 ) -> Any:
     """The first truthy thing found; asked again and again until the deadline."""
     deadline = time.monotonic() + within
@@ -177,7 +177,7 @@ class Parcel:
         )
         return row["said"] if row else None
 
-    async def ended(self, within: float = 20) -> Outcome:
+    async def ended(self, within: float = 60) -> Outcome:
         async with asyncio.timeout(within):
             return await self.handle.result()
 
@@ -193,7 +193,7 @@ class Parcel:
         """The names of the facts, with the step where there is one."""
         return [_told(each.fact) for each in await self.facts()]
 
-    async def until(self, said: str, *, within: float = 15) -> None:
+    async def until(self, said: str, *, within: float = 60) -> None:
         """The stream says so, such as `StepStarted pick:1`."""
 
         async def found() -> bool:
