@@ -133,3 +133,29 @@ create table pii (
     kept_at timestamptz not null default now(),
     primary key (ref, kind, version)
 );
+
+-- What waits for a person, or did; a row for each time it was raised. A claim is no fact: it says who looks at it.
+create table exceptions (
+    id uuid primary key,
+    stream text not null,
+    subject text not null,
+    code text not null,
+    fault text not null
+        check (fault in ('transient', 'dependency-down', 'refusal', 'bad-data', 'bug', 'mismatch')),
+    step text,
+    reason text not null,
+    evidence jsonb not null,
+    resolutions text[] not null,
+    raised_at timestamptz not null default clock_timestamp(),
+    claimed_by text,
+    claimed_at timestamptz,
+    level smallint not null default 0,
+    escalated_at timestamptz,
+    resolved_at timestamptz,
+    resolution text,
+    resolved_by text,
+    check ((resolved_at is null) = (resolution is null))
+);
+create unique index exceptions_open on exceptions (stream, code, step) nulls not distinct where resolved_at is null;
+create index exceptions_oldest on exceptions (raised_at, id) where resolved_at is null;
+create index exceptions_subject on exceptions (subject, raised_at);
