@@ -1,10 +1,12 @@
-"""`tandem proof explorer`: every wish at every boundary of an order, and whether each seeded bug is found."""
+"""Every wish at every boundary of a simulated order, and whether each seeded bug is found."""
 
+import argparse
 import gc
 import logging
 import multiprocessing
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,18 +17,15 @@ import structlog
 
 from tests.proof.checks import Violation, violations
 from tests.proof.mutants import MUTANTS, Mutant
+from tests.proof.report import MOST_SHOWN, Progress, Report, Tell
 from tests.proof.simulation import explore
 from tests.proof.simulation.play import play
 from tests.proof.simulation.schedule import Schedule
 
 BATCH = 20
-QUIET_SECONDS = 2.0
-TELL_EVERY_SECONDS = 2.0
 MOST_TRIES = 600
 """Schedules after which a seeded bug counts as not found."""
-MOST_SHOWN = 10
-
-Tell = Callable[[str], None]
+MISSED = "every seeded bug is found"
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Bad:
 
 
 @dataclass
-class Report:
+class Explored:
     """What was explored, and what was found."""
 
     schedules: int = 0
@@ -64,57 +63,74 @@ class Report:
     seconds: float = 0.0
 
     @property
-    def is_good(self) -> bool:
-        return not self.bad and all(self.caught.values())
-
-    @property
     def shortest(self) -> Bad | None:
         return min(self.bad, key=lambda each: each.length, default=None)
 
-    def figures(self) -> dict[str, Any]:
-        """One JSON object."""
+    @property
+    def missed(self) -> list[str]:
+        """Seeded bugs that nothing showed."""
+        return [name for name, shown in self.caught.items() if shown is None]
+
+    def report(self, seed: int) -> Report:
+        """The shortest bad schedules, and the seeded bugs that were not found."""
         shown = sorted(self.bad, key=lambda each: each.length)[:MOST_SHOWN]
-        return {
+        found = [
+            Violation(each.invariant, f"{bad.schedule}: {each.evidence}")
+            for bad in shown
+            for each in bad.found
+        ]
+        found += [Violation(MISSED, name) for name in self.missed]
+        exercised: dict[str, Any] = {
             "schedules": self.schedules,
-            "violations": len(self.bad),
-            "mutants_caught": sum(shown is not None for shown in self.caught.values()),
-            "mutants": len(self.caught),
-            "seconds": round(self.seconds, 1),
+            "bad_schedules": len(self.bad),
             "boundaries": self.boundaries,
             "points": self.points,
-            "bad": [
-                {"schedule": str(each.schedule), "violations": [str(found) for found in each.found]}
-                for each in shown
-            ],
+            "mutants": len(self.caught),
             "caught_by": self.caught,
         }
-
-    def lines(self) -> list[str]:
-        """The same in words."""
-        caught = sum(shown is not None for shown in self.caught.values())
-        explored = f"{self.schedules} schedules over {self.boundaries} workflow tasks, {self.points} points"
-        said = [
-            f"{explored}, in {self.seconds:.0f} s",
-            f"bad schedules: {len(self.bad)}",
-            f"seeded bugs found: {caught} of {len(self.caught)}",
-            *(f"  not found: {name}" for name, shown in self.caught.items() if shown is None),
-        ]
-        if self.shortest:
-            said += ["the shortest bad schedule:", f"  {self.shortest.schedule}"]
-            said += [f"  {found}" for found in self.shortest.found]
-            said += ["replay it: tandem proof explorer --replay " + repr(str(self.shortest.schedule))]
-        return said
+        advice = f"tandem proof explore --replay {str(self.shortest.schedule)!r}" if self.shortest else None
+        return Report(seed, found, exercised, self.seconds, advice)
 
 
-def explored(*, full: bool = False, seed: int = 0, cores: int = 2, tell: Tell = lambda _: None) -> Report:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--full", action="store_true", help="every script, point, door and variant: hours")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="another order of events; 0 is first come, first served"
+    )
+    parser.add_argument("--cores", type=int, default=2, help="processes that explore")
+    parser.add_argument(
+        "--replay", type=Schedule.parse, metavar="SCHEDULE", help="play this one, as it was printed"
+    )
+
+
+def run(options: argparse.Namespace) -> Report:
+    """The selection was explored, or the one schedule was told and judged."""
+    if options.replay is None:
+        found = explored(full=options.full, seed=options.seed, cores=options.cores, tell=_tell)
+        return found.report(options.seed)
+    began = time.monotonic()
+    _tell("\n".join(told(options.replay)))
+    return Report(
+        options.replay.seed,
+        judged(options.replay),
+        {"schedule": str(options.replay)},
+        time.monotonic() - began,
+    )
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def explored(*, full: bool = False, seed: int = 0, cores: int = 2, tell: Tell = lambda _: None) -> Explored:
     """The whole selection was played, and each seeded bug looked for."""
-    began, report = time.monotonic(), Report()
+    began, report = time.monotonic(), Explored()
     schedules = list(explore.everything(seed) if full else explore.selection(seed))
     for script in dict.fromkeys(schedule.script for schedule in schedules):
         points = explore.points(script, seed)
         report.points += len(points)
         report.boundaries += len(explore.boundaries(points))
-    progress = _Progress(tell, len(schedules))
+    progress = Progress(tell, len(schedules), "schedules")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, mp_context=context, initializer=_begin) as pool:
         for batch in pool.map(_judge, _batches(list(enumerate(schedules)))):
@@ -162,20 +178,6 @@ def mutant_schedules(mutant: Mutant, seed: int) -> Iterator[Schedule]:
     schedules = list(explore.alone(script, points, messages=mutant.messages, seed=seed))
     Random(seed).shuffle(schedules)
     yield from schedules
-
-
-class _Progress:
-    """Says how far it is, once it takes longer than a person waits in silence."""
-
-    def __init__(self, tell: Tell, total: int) -> None:
-        self._tell = tell
-        self._total = total
-        self._next = time.monotonic() + QUIET_SECONDS
-
-    def told(self, done: int, bad: int) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + TELL_EVERY_SECONDS
-            self._tell(f"{done} of {self._total} schedules, {bad} of them bad")
 
 
 # In the processes that do the work.
