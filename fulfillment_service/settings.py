@@ -30,7 +30,7 @@ class CarrierSettings(Block):
     """What a standing hold on this carrier names."""
     carrier_url: str = "http://127.0.0.1:3234/carrier"
     carrier_timeout_seconds: float = Field(default=10.0, gt=0)
-    """Three questions fit in the 40 seconds an activity may take: the lookup, the call and room to record."""
+    """A lookup and the call fit in the 40 seconds of an activity, with room to record."""
 
 
 class WarehouseSettings(Block):

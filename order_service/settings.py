@@ -26,8 +26,8 @@ class PaymentSettings(Block):
     model_config = SettingsConfigDict(env_prefix="TANDEM_", use_attribute_docstrings=True, frozen=True)
 
     payments_url: str = "http://127.0.0.1:3234/payments"
-    payments_timeout_seconds: float = 30.0
-    """Below the 40 seconds of an activity, so that a silent provider is an error and no lost attempt."""
+    payments_timeout_seconds: float = Field(default=15.0, gt=0)
+    """A lookup and the call fit in the 40 seconds of an activity: silence is an error and no lost attempt."""
 
 
 class DeadlineSettings(Block):

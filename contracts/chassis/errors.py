@@ -6,6 +6,7 @@ TandemError
 ├── NotFound      nothing of that name was ever recorded
 ├── TooMany       so much was wished here that no more is taken, now or at all
 ├── Unsendable    the broker will never take this record; set aside for a person
+├── Misunderstood a provider does not take what we send; an engineer has to look, and it is tried again
 ├── Conflict      someone wrote first; decided again at once
 └── Unavailable   the other side does not answer; retried with back-off
 """
@@ -68,6 +69,10 @@ class TooMany(TandemError):
 
 class Unsendable(TandemError):
     """The broker will never take this record, such as one that is too large."""
+
+
+class Misunderstood(TandemError):
+    """A provider does not take the request as we send it; it is tried again, and somebody has to look."""
 
 
 class Conflict(TandemError):

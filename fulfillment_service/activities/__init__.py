@@ -109,7 +109,7 @@ class FulfillmentActivities:
         state, label = change.state, change.state.label
         if state.step is not Step.BOOK_LABEL or label is None:
             return snapshot(change)
-        answer = await self._book(state, label, may_be_done=not change.recorded)
+        answer = await self._book(state, label)
 
         def record(state: Fulfillment) -> Sequence[FulfillmentEvent]:
             match answer:
@@ -147,7 +147,7 @@ class FulfillmentActivities:
         key, label = change.state.hand_over, change.state.label
         if key is None or label is None or label.tracking_reference is None:
             return snapshot(change)
-        answer = await self._carrier.hand_over(key, label.tracking_reference, may_be_done=not change.recorded)
+        answer = await self._carrier.hand_over(key, label.tracking_reference)
 
         def record(state: Fulfillment) -> Sequence[FulfillmentEvent]:
             match answer:
@@ -236,7 +236,7 @@ class FulfillmentActivities:
             address=Address.model_validate(content) if content else None,
         )
 
-    async def _book(self, state: Fulfillment, label: Label, *, may_be_done: bool) -> Booked | NotTaken:
+    async def _book(self, state: Fulfillment, label: Label) -> Booked | NotTaken:
         async with self._journal.database.connection() as connection:
             content = await pii.get(connection, state.stream, "address", label.address_version)
         if content is None:
@@ -246,7 +246,6 @@ class FulfillmentActivities:
             fulfillment_id=state.fulfillment_id,
             address=Address.model_validate(content),
             service_level=state.service_level,
-            may_be_done=may_be_done,
         )
 
     async def _begin(self, fulfillment_id: str, step: Step) -> Change[Fulfillment, FulfillmentEvent]:

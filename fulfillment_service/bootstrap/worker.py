@@ -8,11 +8,12 @@ from temporalio.worker import Worker
 
 from contracts import fulfillment as contract
 from contracts.chassis import temporal
+from contracts.chassis.external_calls import ExternalCalls
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.postgres import Database
 from fulfillment_service.activities import FulfillmentActivities
 from fulfillment_service.bootstrap import Settings, intake_of, journal_of
-from fulfillment_service.carrier import Carrier
+from fulfillment_service.carrier import REFUSALS, Carrier
 from fulfillment_service.order_bridge import OrderBridge
 from fulfillment_service.workflow import FulfillmentWorkflow
 
@@ -36,8 +37,9 @@ async def opened_worker(settings: Settings) -> AsyncGenerator[Worker]:
         own = await temporal.connect("fulfillments", settings.temporal)
         other = await temporal.connect("orders", settings.temporal, lazy=True)
         journal = journal_of(database)
+        calls = ExternalCalls(database, "carrier", http, refusals=REFUSALS)
         activities = FulfillmentActivities(
-            journal, intake_of(journal, settings), Carrier(http), OrderBridge(other)
+            journal, intake_of(journal, settings), Carrier(calls), OrderBridge(other)
         )
         yield temporal.worker(
             own,

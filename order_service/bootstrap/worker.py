@@ -8,12 +8,13 @@ from temporalio.worker import Worker
 
 from contracts import order as contract
 from contracts.chassis import temporal
+from contracts.chassis.external_calls import ExternalCalls
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.postgres import Database
 from order_service.activities import OrderActivities
 from order_service.bootstrap import Settings, intake_of, journal_of
 from order_service.fulfillment_bridge import FulfillmentBridge
-from order_service.payments import Payments
+from order_service.payments import REFUSALS, Payments
 from order_service.workflow import OrderWorkflow
 
 
@@ -37,7 +38,8 @@ async def opened_worker(settings: Settings) -> AsyncGenerator[Worker]:
         other = await temporal.connect("fulfillments", settings.temporal, lazy=True)
         journal = journal_of(database)
         intake = intake_of(journal, settings.deadlines)
-        activities = OrderActivities(journal, intake, Payments(http), FulfillmentBridge(other))
+        calls = ExternalCalls(database, "payments", http, refusals=REFUSALS)
+        activities = OrderActivities(journal, intake, Payments(calls), FulfillmentBridge(other))
         yield temporal.worker(
             own,
             task_queue=contract.TASK_QUEUE,

@@ -23,19 +23,21 @@ import order_service.bootstrap as order_bootstrap
 import order_service.bootstrap.relay as order_relay
 from contracts import fulfillment, order
 from contracts.chassis import temporal
+from contracts.chassis.external_calls import ExternalCalls
 from contracts.chassis.knocks import CHANNEL, KnockRelay
 from contracts.chassis.postgres import Database, Listener
 from contracts.chassis.settings import RelaySettings
 from contracts.chassis.temporal import Delivery, Target
 from contracts.values import order_id
 from fulfillment_service.activities import FulfillmentActivities
+from fulfillment_service.carrier import REFUSALS as CARRIER_REFUSALS
 from fulfillment_service.carrier import Carrier
 from fulfillment_service.order_bridge import OrderBridge
 from fulfillment_service.workflow import FulfillmentWorkflow
 from order_service.activities import OrderActivities
 from order_service.fulfillment_bridge import FulfillmentBridge
 from order_service.intake import Intake as OrderIntake
-from order_service.payments import Payments
+from order_service.payments import REFUSALS, Payments
 from order_service.settings import DeadlineSettings
 from order_service.workflow import OrderWorkflow
 from tests.proof import recording
@@ -252,10 +254,16 @@ async def open_house(
             httpx.AsyncClient(base_url=parcels.carrier.carrier_url, timeout=30)
         )
         order_activities = OrderActivities(
-            house.order_journal, house.order_intake, Payments(payments), FulfillmentBridge(clients["parcel"])
+            house.order_journal,
+            house.order_intake,
+            Payments(ExternalCalls(order_database, "payments", payments, refusals=REFUSALS)),
+            FulfillmentBridge(clients["parcel"]),
         )
         parcel_activities = FulfillmentActivities(
-            house.parcel_journal, house.parcel_intake, Carrier(carrier), OrderBridge(clients["order"])
+            house.parcel_journal,
+            house.parcel_intake,
+            Carrier(ExternalCalls(parcel_database, "carrier", carrier, refusals=CARRIER_REFUSALS)),
+            OrderBridge(clients["order"]),
         )
         await opened.enter_async_context(
             Worker(

@@ -159,3 +159,20 @@ create table exceptions (
 create unique index exceptions_open on exceptions (stream, code, step) nulls not distinct where resolved_at is null;
 create index exceptions_oldest on exceptions (raised_at, id) where resolved_at is null;
 create index exceptions_subject on exceptions (subject, raised_at);
+
+-- What was asked of a provider, under the key that goes along on every try; see external_calls.py.
+create table external_calls (
+    provider_key text primary key,
+    provider text not null,
+    operation text not null,
+    stream text not null,
+    status text not null default 'INTENT' check (status in ('INTENT', 'CONFIRMED', 'FAILED', 'UNKNOWN')),
+    attempts integer not null default 1,
+    answer jsonb,
+    error text,
+    begun_at timestamptz not null default now(),
+    answered_at timestamptz,
+    check ((answered_at is not null) = (status in ('CONFIRMED', 'FAILED')))
+);
+create index external_calls_open on external_calls (begun_at) where answered_at is null;
+create index external_calls_of_stream on external_calls (stream);

@@ -38,7 +38,7 @@ class Policy(Enum):
     # Seven seconds in all: a workflow task that is open for eight has to be renewed, three events each time.
     STORE_LOCAL = Terms(timedelta(seconds=5), _backed_off(0.1, attempts=3), timedelta(seconds=7))
     STORE = Terms(timedelta(seconds=15), _backed_off(0.2))
-    # Longer than the 30 seconds our HTTP client waits for a provider.
+    # Longer than twice the 15 seconds our HTTP client waits for a provider: a lookup, and the call.
     PROVIDER = Terms(timedelta(seconds=40), _backed_off(0.2))
     BRIDGE = Terms(timedelta(seconds=10), _backed_off(0.2))
 

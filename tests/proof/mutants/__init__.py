@@ -57,7 +57,7 @@ class _Hasty(FulfillmentActivities):
         if parcel.step is not ParcelStep.HAND_OVER or parcel.is_stopped or label is None:
             return snapshot(change)
         key = parcel.hand_over or f"{parcel.stream}:hand-over:{parcel.hand_overs + 1}"
-        answer = await self._carrier.hand_over(key, label.tracking_reference or "", may_be_done=False)
+        answer = await self._carrier.hand_over(key, label.tracking_reference or "")
         await self._begin(fulfillment_id, ParcelStep.HAND_OVER)
 
         def record(f: Fulfillment) -> Sequence[FulfillmentEvent]:

@@ -109,13 +109,7 @@ class Carrier(Provider):
     """The twin of fulfillment_service.carrier.Carrier."""
 
     async def book(
-        self,
-        provider_key: str,
-        *,
-        fulfillment_id: str,
-        address: Address,
-        service_level: str,
-        may_be_done: bool,
+        self, provider_key: str, *, fulfillment_id: str, address: Address, service_level: str
     ) -> Booked | NotTaken:
         def effect() -> Booked:
             reference = f"track-{len(self.ledger) + 1}"
@@ -134,9 +128,7 @@ class Carrier(Provider):
 
         return await self._once("book", provider_key, effect, NotTaken("address_not_served"))
 
-    async def hand_over(
-        self, provider_key: str, tracking_reference: str, *, may_be_done: bool
-    ) -> Taken | NotTaken:
+    async def hand_over(self, provider_key: str, tracking_reference: str) -> Taken | NotTaken:
         def effect() -> Taken | NotTaken:
             if done := self._after(tracking_reference):
                 return NotTaken("label_voided" if done == "void" else "already_handed_over")
