@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 import fulfillment_service.bootstrap.api
 import order_service.bootstrap.api
 from contracts import fulfillment, order
+from contracts.chassis.parking import dead_letters
 from contracts.envelope import CommandOutcome, Receipt, Wish
 from fulfillment_service.settings import FulfillmentApiSettings
 from order_service.settings import OrderApiSettings
@@ -58,6 +59,25 @@ _CLOUD_EVENT = {
         "content-type": {"const": "application/json"},
     },
 }
+
+_DEAD_LETTER = {
+    "type": "object",
+    "description": "Beside the headers of the record as it came, which is the payload.",
+    "required": [
+        "dlq_id", "dlq_reason", "dlq_consumer", "dlq_topic", "dlq_partition", "dlq_offset", "dlq_key",
+        "dlq_first_failed_at",
+    ],
+    "properties": {
+        "dlq_id": {"type": "string", "description": "Its number in `GET /ops/parked` of that consumer."},
+        "dlq_reason": {"type": "string"},
+        "dlq_consumer": {"type": "string", "description": "Who could not apply it."},
+        "dlq_topic": {"type": "string"},
+        "dlq_partition": {"type": "string", "pattern": "^[0-9]+$"},
+        "dlq_offset": {"type": "string", "pattern": "^[0-9]+$"},
+        "dlq_key": {"type": "string", "description": "The order id; the letter's own key is `dlq:` and it."},
+        "dlq_first_failed_at": {"type": "string", "format": "date-time"},
+    },
+}  # fmt: skip
 
 
 def documents() -> dict[str, dict[str, Any]]:
@@ -104,6 +124,12 @@ def _asyncapi() -> dict[str, Any]:
             "address": topic,
             "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
         }
+        channels[dead_letters(topic)] = {
+            "address": dead_letters(topic),
+            "description": "What a reader of ours could not apply; see `GET /ops/parked`.",
+            "messages": {"deadLetter": {"$ref": "#/components/messages/deadLetter"}},
+        }
+    messages["deadLetter"] = {"headers": {"$ref": "#/components/schemas/DeadLetter"}}
     schemas = json.loads(json.dumps(_json_schema(data)["$defs"]).replace("#/$defs/", "#/components/schemas/"))
     return {
         "asyncapi": "3.0.0",
@@ -117,7 +143,10 @@ def _asyncapi() -> dict[str, Any]:
             f"publish-{topic}": {"action": "send", "channel": {"$ref": f"#/channels/{topic}"}}
             for topic in channels
         },
-        "components": {"messages": messages, "schemas": {**schemas, "CloudEvent": _CLOUD_EVENT}},
+        "components": {
+            "messages": messages,
+            "schemas": {**schemas, "CloudEvent": _CLOUD_EVENT, "DeadLetter": _DEAD_LETTER},
+        },
     }
 
 

@@ -18,7 +18,12 @@ GAUGES = {
     "outbox_waiting": Gauge("tandem_outbox_waiting_records", "Events that Kafka has not got yet"),
     "outbox_oldest": Gauge("tandem_outbox_oldest_seconds", "Age of the oldest event that waits for Kafka"),
     "outbox_set_aside": Gauge("tandem_outbox_set_aside_records", "Events that can never be sent as they are"),
-    "inbox_set_aside": Gauge("tandem_inbox_set_aside_records", "Records that could not be read"),
+    "inbox_set_aside": Gauge(
+        "tandem_inbox_set_aside_records", "Records that could not be applied, and those behind them"
+    ),
+    "inbox_set_aside_oldest": Gauge(
+        "tandem_inbox_set_aside_oldest_seconds", "Age of the oldest record that could not be applied"
+    ),
     "knocks_oldest": Gauge(
         "tandem_knocks_oldest_seconds", "Age of the oldest start or signal that no workflow has got"
     ),
@@ -44,7 +49,10 @@ _WAITING: LiteralString = """
         (
             select count(*) from outbox where published_at is null and parked_at is not null
         ) as outbox_set_aside,
-        (select count(*) from parked) as inbox_set_aside,
+        (select count(*) from parked where outcome is null) as inbox_set_aside,
+        (
+            select extract(epoch from now() - min(first_failed_at)) from parked where outcome is null
+        ) as inbox_set_aside_oldest,
         (
             select extract(epoch from now() - min(case when attempts > 1 then created_at else due_at end))
             from knocks

@@ -7,17 +7,19 @@ flow on.
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import LiteralString
 from uuid import UUID
 
 import structlog
-from psycopg.types.json import Jsonb
 
+from contracts.chassis import parking
 from contracts.chassis.errors import Unavailable
-from contracts.chassis.kafka.consumer import IncomingRecord, record_span
+from contracts.chassis.kafka.records import IncomingRecord, record_span
 from contracts.chassis.postgres import Connection, Database
-from contracts.envelope import Event, from_record
+from contracts.envelope import Event
 from contracts.order import fact_of
 
 log = structlog.get_logger()
@@ -25,8 +27,7 @@ log = structlog.get_logger()
 RETRY_PAUSES = (0.1, 0.5, 2.0)
 """Seconds before each further try of a record that failed."""
 
-KEY_LENGTH = 200
-"""Much longer than an order id, and short enough for an index."""
+BEHIND = "an earlier record of this order is parked"
 
 Effect = Callable[[Connection, Event], Awaitable[None]]
 
@@ -49,7 +50,7 @@ _HEAR: LiteralString = """
     )
     on conflict do nothing
     """
-_KEPT = ("actor", "code", "commandId", "handle", "hold", "stepKey")
+TELLING = ("actor", "code", "commandId", "handle", "hold", "stepKey")
 """Of an event's data, what a timeline tells; the rest is in the effect."""
 
 
@@ -62,7 +63,7 @@ class Inbox:
 
     def __init__(self, database: Database, consumer: str, effect: Effect) -> None:
         self._database = database
-        self._consumer = consumer
+        self.consumer = consumer
         self._effect = effect
 
     async def apply(self, records: Sequence[IncomingRecord]) -> None:
@@ -71,16 +72,19 @@ class Inbox:
         Raises Unavailable when the database is away."""
         try:
             async with self._database.transaction() as connection:
-                if await self._any_parked(connection, records):
+                if await parking.any_parked(connection, self.consumer, records):
                     raise Poison("an order of this batch is parked")
-                await self._apply(connection, records)
+                await self.apply_within(connection, records)
         except Unavailable:
             raise
         except Exception:
             for record in records:
                 await self._apply_or_park(record)
 
-    async def _apply(self, connection: Connection, records: Sequence[IncomingRecord]) -> None:
+    async def apply_within(self, connection: Connection, records: Sequence[IncomingRecord]) -> None:
+        """Every record has had its effect once when this transaction commits.
+
+        Raises Poison for a record that can have none, and whatever the effect raises."""
         events = [_event_of(record) for record in records]
         new = await self._mark(connection, events)
         heard: list[Event] = []
@@ -98,7 +102,7 @@ class Inbox:
         inserted = await connection.queue(
             _MARK,
             {
-                "consumer": self._consumer,
+                "consumer": self.consumer,
                 "ids": ids,
                 "streams": [event.subject for event in events],
                 "sequences": [event.sequence for event in events],
@@ -111,68 +115,63 @@ class Inbox:
 
     async def _known(self, connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
         found = await connection.queue(
-            "select event_id from inbox where consumer = %s and event_id = any(%s)", (self._consumer, ids)
+            "select event_id from inbox where consumer = %s and event_id = any(%s)", (self.consumer, ids)
         )
         return {row["event_id"] for row in await found.fetchall()}
 
+    async def pass_over(self, connection: Connection, event: Event) -> None:
+        """The event is known from now on and never has an effect; its place in the stream is taken."""
+        await connection.queue(
+            _MARK,
+            {
+                "consumer": self.consumer,
+                "ids": [event.id],
+                "streams": [event.subject],
+                "sequences": [event.sequence],
+            },
+        )
+
     async def _apply_or_park(self, record: IncomingRecord) -> None:
+        began = time.monotonic()
         for pause in (*RETRY_PAUSES, None):
             try:
                 async with self._database.transaction() as connection:
-                    if await self._any_parked(connection, [record]):
-                        await self._park(connection, record, "an earlier record of this order is parked")
+                    if await parking.first_parked(connection, self.consumer, parking.order_of(record)):
+                        await self._park_behind(connection, record)
                     else:
-                        await self._apply(connection, [record])
+                        await self.apply_within(connection, [record])
             except Unavailable:
                 raise
             except Exception as error:
                 if pause is None or isinstance(error, Poison):
-                    await self._set_aside(record, error)
+                    await self._set_aside(record, error, timedelta(seconds=time.monotonic() - began))
                     return
                 await asyncio.sleep(pause)
             else:
                 return
 
-    async def _set_aside(self, record: IncomingRecord, error: Exception) -> None:
-        log.error("record parked", order_id=_order_of(record), reason=type(error).__name__)
-        reason = str(error) if isinstance(error, Poison) else type(error).__name__
+    async def _park_behind(self, connection: Connection, record: IncomingRecord) -> None:
+        event = parking.event_of(record)
+        if event is None or not await self._known(connection, [event.id]):
+            await parking.park(connection, self.consumer, record, BEHIND)
+
+    async def _set_aside(self, record: IncomingRecord, error: Exception, failing_for: timedelta) -> None:
         async with self._database.transaction() as connection:
-            await self._park(connection, record, reason)
+            is_new = await parking.park(connection, self.consumer, record, reason_of(error), failing_for)
+        if is_new:
+            log.error("record parked", order_id=parking.order_of(record), reason=type(error).__name__)
 
-    async def _park(self, connection: Connection, record: IncomingRecord, reason: str) -> None:
-        await connection.queue(
-            """
-            insert into parked (consumer, topic, partition, record_offset, order_id, headers, body, reason)
-            values (%s, %s, %s, %s, %s, %s, %s, %s)
-            on conflict (consumer, topic, partition, record_offset) do nothing
-            """,
-            (
-                self._consumer,
-                record.topic,
-                record.partition,
-                record.offset,
-                _order_of(record),
-                Jsonb({_text(name.encode()): _text(value) for name, value in record.headers.items()}),
-                record.value,
-                reason,
-            ),
-        )
 
-    async def _any_parked(self, connection: Connection, records: Sequence[IncomingRecord]) -> bool:
-        """True when an order of these records has a parked one."""
-        orders = list({_order_of(record) for record in records})
-        found = await connection.queue(
-            "select 1 from parked where consumer = %s and order_id = any(%s) limit 1",
-            (self._consumer, orders),
-        )
-        return await found.fetchone() is not None
+def reason_of(error: Exception) -> str:
+    """Why a record is parked: words of ours, for an error's own may quote what was sent."""
+    return str(error) if isinstance(error, Poison) else type(error).__name__
 
 
 async def _hear(connection: Connection, events: Sequence[Event]) -> None:
     """It is kept what was heard of each order, and from now on, when."""
     if not events:
         return
-    kept = [{name: event.data[name] for name in _KEPT if name in event.data} for event in events]
+    kept = [{name: event.data[name] for name in TELLING if name in event.data} for event in events]
     await connection.queue(
         _HEAR,
         {
@@ -187,19 +186,7 @@ async def _hear(connection: Connection, events: Sequence[Event]) -> None:
 
 
 def _event_of(record: IncomingRecord) -> Event:
-    try:
-        return from_record(record.headers, record.value, record.key)
-    except ValueError as error:
-        raise Poison("not an event of ours") from error
-
-
-def _order_of(record: IncomingRecord) -> str:
-    """The record's key; a record without one is an order of its own."""
-    if record.key:
-        return _text(record.key)[:KEY_LENGTH]
-    return f"{record.topic}/{record.partition}/{record.offset}"
-
-
-def _text(raw: bytes) -> str:
-    """What PostgreSQL can store of bytes that a stranger sent."""
-    return raw.decode(errors="replace").replace("\x00", "\ufffd")
+    event = parking.event_of(record)
+    if event is None:
+        raise Poison("not an event of ours")
+    return event

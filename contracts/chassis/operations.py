@@ -48,7 +48,7 @@ _WAITING: LiteralString = """
         (select count(*) from outbox where published_at is null and parked_at is null) as unpublished,
         (select count(*) from outbox where parked_at is not null and published_at is null) as parked,
         (select count(*) from knocks) as knocks,
-        (select count(*) from parked) as "parkedIncoming",
+        (select count(*) from parked where outcome is null) as "parkedIncoming",
         (
             select coalesce(extract(epoch from now() - min(created_at)), 0)::float
             from outbox

@@ -62,6 +62,22 @@ async def patience(prefer: Prefer = None) -> int | None:
     return None
 
 
+XActor = Annotated[str | None, Header(description="Who you are, for the audit trail; unverified for now.")]
+
+
+def _actor(named: str | None) -> str:
+    if named is not None and _ACTOR.match(named) is None:
+        raise Invalid("X-Actor must be 1 to 64 letters, digits or _ . : -")
+    return named or "anonymous"
+
+
+async def actor_without_rehearsal(request: Request, x_actor: XActor = None) -> str:
+    """Who asks for something that has no dry run. Raises Invalid when one is asked for."""
+    if any(_DRY_RUN.match(name) or name == "dryRun" for name in request.query_params):
+        raise Invalid("this cannot be rehearsed; nothing was done")
+    return _actor(x_actor)
+
+
 async def caller(
     request: Request,
     *,
@@ -71,9 +87,7 @@ async def caller(
     ] = None,
     if_match: Annotated[str | None, Header(description='The ETag you read, such as "7".')] = None,
     prefer: Prefer = None,
-    x_actor: Annotated[
-        str | None, Header(description="Who you are, for the audit trail; unverified for now.")
-    ] = None,
+    x_actor: XActor = None,
     dry_run: Annotated[
         bool,
         Query(alias="dryRun", description="Answers what would happen, facts included, and changes nothing."),
@@ -82,8 +96,7 @@ async def caller(
     """The caller of a wish. Raises Invalid for a header that cannot be what it should be."""
     if idempotency_key is not None and _KEY.match(idempotency_key) is None:
         raise Invalid("Idempotency-Key must be 1 to 255 visible ASCII characters")
-    if x_actor is not None and _ACTOR.match(x_actor) is None:
-        raise Invalid("X-Actor must be 1 to 64 letters, digits or _ . : -")
+    actor = _actor(x_actor)
     version = _ETAG.match(if_match) if if_match is not None else None
     if if_match is not None and version is None:
         raise Invalid('If-Match must be an ETag as we gave it, such as "7"')
@@ -93,7 +106,7 @@ async def caller(
     named = command_id(request.url.path, key) if key else str(uuid7())
     return Caller(
         command_id=named,
-        actor=x_actor or "anonymous",
+        actor=actor,
         expected_version=int(version.group(1)) if version else None,
         respond_async="respond-async" in (prefer or ""),
         wait=await patience(prefer),

@@ -4,14 +4,16 @@ from contextlib import AbstractAsyncContextManager
 
 from contracts import fulfillment as contract
 from contracts.chassis.lifecycle import Health, Role
+from contracts.chassis.parking import dead_letters
 from contracts.chassis.roles.relay import Home, relay
 from contracts.chassis.temporal.delivery import Target
 from fulfillment_service.bootstrap import Settings
+from fulfillment_service.consumer import TOPICS
 
 HOME = Home(
     profile="fulfillments",
     target=Target("fulfillmentWorkflow", contract.TASK_QUEUE, contract.fulfillment_id_of),
-    topic=contract.TOPIC,
+    topics=(contract.TOPIC, *map(dead_letters, TOPICS)),
     open_ones="""
         select fulfillment_id as id
         from fulfillment_view

@@ -6,13 +6,16 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from contracts import order as contract
-from contracts.chassis import operations, problems
+from contracts.chassis import operations, parked, problems
+from contracts.chassis.inbox import Inbox
 from contracts.chassis.lifecycle import Health, Role
+from contracts.chassis.parked import Parked
 from contracts.chassis.postgres import Database
 from contracts.chassis.roles.inspection import inspector
 from contracts.chassis.telemetry import rest_telemetry
 from contracts.chassis.watch import Watch
 from order_service.bootstrap import VERSION, Settings, intake_of, journal_of
+from order_service.consumer import CONSUMER, effect
 from order_service.rest import Door, router
 from order_service.settings import OrderApiSettings
 
@@ -27,6 +30,7 @@ def application(settings: OrderApiSettings) -> FastAPI:
     )
     app.include_router(router)
     app.include_router(operations.router)
+    app.include_router(parked.router)
     problems.install(app, settings)
     return app
 
@@ -39,5 +43,6 @@ async def open_role(settings: Settings, health: Health) -> AsyncGenerator[Role]:
         watch = Watch(database)
         inspect = inspector("orders", contract.TASK_QUEUE)
         app.state.door = Door(database, intake_of(journal_of(database), settings.deadlines), watch, inspect)
+        app.state.parked = Parked(database, Inbox(database, CONSUMER, effect))
         app.router.routes.extend(health.routes())
         yield Role(watch.loops(), door=app, host=settings.api.host, port=settings.api.port)

@@ -4,14 +4,16 @@ from contextlib import AbstractAsyncContextManager
 
 from contracts import order as contract
 from contracts.chassis.lifecycle import Health, Role
+from contracts.chassis.parking import dead_letters
 from contracts.chassis.roles.relay import Home, relay
 from contracts.chassis.temporal.delivery import Target
 from order_service.bootstrap import Settings
+from order_service.consumer import TOPICS
 
 HOME = Home(
     profile="orders",
     target=Target("processOrderWorkflow", contract.TASK_QUEUE, contract.order_id_of),
-    topic=contract.TOPIC,
+    topics=(contract.TOPIC, *map(dead_letters, TOPICS)),
     open_ones="""
         select order_id as id
         from order_view

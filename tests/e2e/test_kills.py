@@ -72,7 +72,7 @@ def test_what_a_broker_forgot_is_published_again(crowd: Crowd, rounds: Mapping[s
             database,
             """
             select (select count(*) from outbox where published_at is null) as unpublished,
-                   (select count(*) from parked) as parked,
+                   (select count(*) from parked where outcome is null) as parked,
                    (select count(*) from knocks) as knocks
             """,
         )

@@ -13,7 +13,7 @@ import fulfillment_service.bootstrap as fulfillments
 import order_service.bootstrap as orders
 from contracts.chassis import telemetry
 from contracts.chassis.inbox import Inbox
-from contracts.chassis.kafka.consumer import IncomingRecord
+from contracts.chassis.kafka.records import IncomingRecord
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.postgres import Database, Row
 from contracts.chassis.settings import HealthSettings
@@ -65,8 +65,16 @@ class Doors:
         }
         ways: tuple[tuple[Service, Service], ...] = (("orders", "fulfillments"), ("fulfillments", "orders"))
         for teller, listener in ways:
-            told = await self.databases[teller].fetch("select * from outbox order by id")
-            await effects[listener].apply([_record(row) for row in told])
+            told = await self.databases[teller].fetch(
+                "select * from outbox where right(topic, 4) <> '.dlq' order by id"
+            )
+            await effects[listener].apply([self.record(row) for row in told])
+
+    @staticmethod
+    def record(row: Row) -> IncomingRecord:
+        """What a reader gets of an outbox row."""
+        headers = {name: str(value).encode() for name, value in row["headers"].items()}
+        return IncomingRecord(row["topic"], 0, row["id"], row["key"].encode(), headers, bytes(row["body"]))
 
     async def order(self, body: Mapping[str, Any], key: str | None = None) -> str:
         """The id of an accepted order."""
@@ -92,11 +100,6 @@ class Doors:
             )
         )
         return fulfillment_id(order_id, 1)
-
-
-def _record(row: Row) -> IncomingRecord:
-    headers = {name: str(value).encode() for name, value in row["headers"].items()}
-    return IncomingRecord(row["topic"], 0, row["id"], row["key"].encode(), headers, bytes(row["body"]))
 
 
 @asynccontextmanager

@@ -96,8 +96,10 @@ async def test_what_has_not_left_or_come_in_is_told(doors: Doors):
     await database.execute(f"update outbox set created_at = {OLD} where key = %(id)s", id=order_id)  # type: ignore[arg-type]
     await database.execute(
         """
-        insert into parked (consumer, topic, partition, record_offset, order_id, headers, body, reason)
-        values ('order-view', 'fulfillments.events.v1', 0, 7, %(id)s, '{}', '', 'not an event of ours')
+        insert into parked (
+            consumer, identity, topic, partition, record_offset, order_id, headers, body, reason
+        )
+        values ('order-view', 'x', 'fulfillments.events.v1', 0, 7, %(id)s, '{}', '', 'not an event of ours')
         """,
         id=order_id,
     )

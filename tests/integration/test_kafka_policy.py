@@ -17,8 +17,9 @@ from contracts.chassis import telemetry
 from contracts.chassis.errors import Unavailable, Unsendable
 from contracts.chassis.kafka.buckets import bucket_of
 from contracts.chassis.kafka.connection import cluster_id, ensure_topics
-from contracts.chassis.kafka.consumer import Consumer, Handler, IncomingRecord, record_span
+from contracts.chassis.kafka.consumer import Consumer, Handler
 from contracts.chassis.kafka.publisher import Publisher
+from contracts.chassis.kafka.records import IncomingRecord, record_span
 from contracts.chassis.settings import KafkaSettings, TelemetrySettings
 from contracts.chassis.telemetry.tracing import configure_tracing
 

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from contracts.chassis.kafka.consumer import IncomingRecord
 from contracts.chassis.kafka.publisher import Publisher
+from contracts.chassis.kafka.records import IncomingRecord
 from contracts.chassis.settings import KafkaSettings
 from tests.integration.test_kafka_policy import *  # noqa: F403
 from tests.integration.test_kafka_policy import Record, eventually, reading

@@ -46,7 +46,7 @@ _ROWS: LiteralString = """
 _PARKED: LiteralString = """
     select distinct on (topic) topic, reason, parked_at as at
     from parked
-    where order_id = %(order_id)s
+    where order_id = %(order_id)s and outcome is null
     order by topic, id
     """
 

@@ -171,7 +171,7 @@ def _rows(evidence: Evidence, inspection: Inspection) -> Iterator[Reason]:
             f"order, so the other service is shown as of {clock(parked.at)}",
             since=parked.at,
             stops=False,
-            unblock=(Unblock(who=_ENGINEER, how="look at the record and let it in again"),),
+            unblock=(Unblock(who=_ENGINEER, how="tandem parked list shows it; replay or discard it"),),
         )
     if evidence.unsendable_at:
         yield Reason(

@@ -13,9 +13,7 @@ answers as soon as there is a record, whatever the wait is.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 import structlog
@@ -25,10 +23,9 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaMessage
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
-from opentelemetry.trace import Span, SpanKind
 
-from contracts.chassis import telemetry
 from contracts.chassis.kafka.connection import RETRY_BACKOFF_MS
+from contracts.chassis.kafka.records import IncomingRecord
 from contracts.chassis.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -40,34 +37,7 @@ _WATCH_SECONDS = 2.0
 _POLL_MS = 50
 
 
-@dataclass(frozen=True, slots=True)
-class IncomingRecord:
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    headers: Mapping[str, bytes]
-    value: bytes
-
-
 Handler = Callable[[Sequence[IncomingRecord]], Awaitable[None]]
-
-
-@contextmanager
-def record_span(record: IncomingRecord) -> Generator[Span]:
-    """Inside, we are in the trace of the record's sender."""
-    sender = record.headers.get("traceparent") or record.headers.get("ce_traceparent")
-    with (
-        telemetry.attached(sender.decode(errors="replace") if sender else None),
-        telemetry.span(
-            f"process {record.topic}",
-            kind=SpanKind.CONSUMER,
-            order_id=record.key.decode(errors="replace") if record.key else None,
-            partition=record.partition,
-            offset=record.offset,
-        ) as span,
-    ):
-        yield span
 
 
 class Consumer:

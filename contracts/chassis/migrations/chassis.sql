@@ -113,6 +113,7 @@ create table heard (
 create table parked (
     id bigint generated always as identity primary key,
     consumer text not null,
+    identity text not null,
     topic text not null,
     partition integer not null,
     record_offset bigint not null,
@@ -120,10 +121,17 @@ create table parked (
     headers jsonb not null,
     body bytea not null,
     reason text not null,
+    first_failed_at timestamptz not null default now(),
     parked_at timestamptz not null default now(),
-    unique (consumer, topic, partition, record_offset)
+    tries integer not null default 0,
+    outcome text check (outcome in ('REPLAYED', 'DISCARDED')),
+    settled_at timestamptz,
+    settled_by text,
+    settled_because text,
+    unique (consumer, identity)
 );
-create index parked_orders on parked (consumer, order_id);
+create index parked_open on parked (consumer, order_id, id) where outcome is null;
+create index parked_settled on parked (settled_at) where outcome is not null;
 
 create table pii (
     ref text not null,

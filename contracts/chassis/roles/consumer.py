@@ -8,6 +8,7 @@ from prometheus_client import Gauge
 from contracts.chassis.inbox import Effect, Inbox
 from contracts.chassis.kafka.consumer import Consumer
 from contracts.chassis.lifecycle import Health, Role
+from contracts.chassis.parking import dead_letters
 from contracts.chassis.postgres import Database
 from contracts.chassis.roles import ServiceSettings, topics_exist
 
@@ -25,7 +26,7 @@ async def consume(
         LAG.set_function(consumer.lag)
 
         async def read() -> None:
-            await topics_exist(topics, settings.kafka)
+            await topics_exist([*topics, *map(dead_letters, topics)], settings.kafka)
             await consumer.run()
 
         yield Role({"consumer": read}, port=settings.health.port)

@@ -22,11 +22,11 @@ from contracts.chassis.temporal.wiring import connect
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """What a service calls its own: its namespace, its kind of workflow and its topic."""
+    """What a service calls its own: its namespace, its kind of workflow and the topics it writes."""
 
     profile: Profile
     target: Target
-    topic: str
+    topics: Sequence[str]
     open_ones: LiteralString
     """A query for the `id`s, among `%(ids)s`, whose stream has not ended."""
     exceptions: LiteralString
@@ -76,7 +76,7 @@ async def relay(home: Home, settings: ServiceSettings, health: Health) -> AsyncG
             return await knock_open(home, database, workflow_ids)
 
         async def publish() -> None:
-            await topics_exist([home.topic], settings.kafka)
+            await topics_exist(home.topics, settings.kafka)
             try:
                 await outbox.run(bell.heard["outbox"])
             finally:

@@ -25,7 +25,7 @@ _OPEN = """
 _LEFT = """
     select (select count(*) from outbox where published_at is null) as unpublished,
            (select count(*) from knocks) as knocks,
-           (select count(*) from parked) as parked
+           (select count(*) from parked where outcome is null) as parked
     """
 
 

@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 from contracts.chassis.migrations import CHASSIS_SQL
 from contracts.chassis.postgres import Database
 from contracts.chassis.settings import PostgresSettings
+from tests.integration.store.incoming import Applied
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,11 @@ async def database(settings: PostgresSettings) -> AsyncGenerator[Database]:
     """Opened on the test's own database."""
     async with Database(settings, "test") as database:
         yield database
+
+
+@pytest.fixture
+async def applied(database: Database) -> Applied:
+    """What had an effect on the test's own database."""
+    applied = Applied(database)
+    await applied.prepare()
+    return applied

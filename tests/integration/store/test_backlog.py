@@ -22,6 +22,13 @@ KNOCK: LiteralString = """
     insert into knocks (workflow_id, signal, created_at, due_at, attempts)
     values ('w', 'knock', now() - %(age)s::interval, now() + %(due_in)s::interval, %(attempts)s)
     """
+PARKED: LiteralString = """
+    insert into parked (
+        consumer, identity, topic, partition, record_offset, order_id, headers, body, reason, first_failed_at,
+        outcome
+    )
+    values ('c', %(id)s, 't', 0, 0, 'a', '{}', '', 'r', now() - %(age)s::interval, %(outcome)s)
+    """
 WISH: LiteralString = """
     insert into receipts (command_id, name, stream, actor, request_hash, status, received_at)
     values (%(status)s, 'pause', 's', 'a', 'h', %(status)s, now() - interval '1 hour')
@@ -55,6 +62,7 @@ async def test_nothing_waits_in_a_new_database(database: Database):
         "tandem_outbox_oldest_seconds",
         "tandem_outbox_set_aside_records",
         "tandem_inbox_set_aside_records",
+        "tandem_inbox_set_aside_oldest_seconds",
         "tandem_knocks_oldest_seconds",
         "tandem_wishes_oldest_unanswered_seconds",
         "tandem_exceptions_open",
@@ -100,6 +108,14 @@ async def test_a_wish_without_an_answer_grows_old(database: Database, status: st
     await database.execute(WISH, status=status)
     oldest = await told(database, "tandem_wishes_oldest_unanswered_seconds")
     assert oldest == pytest.approx(seconds, abs=10)
+
+
+async def test_records_that_wait_for_a_person_are_told(database: Database):
+    """How many and since when, without those that somebody settled."""
+    for name, minutes, outcome in (("old", 9, "DISCARDED"), ("first", 2, None), ("behind", 1, None)):
+        await database.execute(PARKED, id=name, age=timedelta(minutes=minutes), outcome=outcome)
+    assert await told(database, "tandem_inbox_set_aside_records") == 2
+    assert await told(database, "tandem_inbox_set_aside_oldest_seconds") == pytest.approx(120, abs=10)
 
 
 async def test_orders_that_need_a_person_are_counted(orders_url: str):

@@ -1,9 +1,6 @@
 """The inbox: one effect for each event, poison set aside with what follows it, nothing lost on the way."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID, uuid5
 
 import psycopg
 import pytest
@@ -11,70 +8,16 @@ import pytest
 from contracts.chassis import inbox
 from contracts.chassis.errors import Unavailable
 from contracts.chassis.inbox import Inbox
-from contracts.chassis.kafka.consumer import IncomingRecord
+from contracts.chassis.kafka.records import IncomingRecord
 from contracts.chassis.postgres import Connection, Database
 from contracts.chassis.settings import PostgresSettings
-from contracts.envelope import Event, to_record
-
-NAMES = UUID(int=0)
-TOPIC = "orders.events.v1"
-
-
-class Applied:
-    """What had an effect, written in the effect's own transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.failing: set[str] = set()
-
-    async def prepare(self) -> None:
-        await self._database.execute("create table applied (position serial, what text)")
-
-    async def effect(self, connection: Connection, event: Event) -> None:
-        what = f"{event.correlation_id}:{event.sequence}"
-        await connection.execute("insert into applied (what) values (%s)", (what,))
-        if what in self.failing:
-            raise ZeroDivisionError
-
-    async def all(self) -> list[str]:
-        return [
-            row["what"] for row in await self._database.fetch("select what from applied order by position")
-        ]
+from contracts.envelope import Event
+from tests.integration.store.incoming import TOPIC, Applied, record, stranger
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox, "RETRY_PAUSES", (0.01, 0.01))
-
-
-@pytest.fixture
-async def applied(database: Database) -> Applied:
-    applied = Applied(database)
-    await applied.prepare()
-    return applied
-
-
-def record(
-    order: str, sequence: int, offset: int, name: str | None = None, data: dict[str, Any] | None = None
-) -> IncomingRecord:
-    event = Event(
-        id=uuid5(NAMES, name or f"{order}/{sequence}"),
-        type="tandem.order.order-placed.v1",
-        source="/orders",
-        subject=f"order-{order}",
-        time=datetime(2026, 1, 1, tzinfo=UTC),
-        sequence=sequence,
-        correlation_id=order,
-        data=data or {},
-    )
-    message = to_record(event)
-    return IncomingRecord(
-        TOPIC, 0, offset, order.encode(), dict(message.headers), bytes(message.value or b"")
-    )
-
-
-def stranger(order: str, offset: int) -> IncomingRecord:
-    return IncomingRecord(TOPIC, 0, offset, order.encode(), {"odd\x00": b"\xff\x00"}, b"\x00not json")
 
 
 async def parked(database: Database) -> list[tuple[int, str]]:
