@@ -20,6 +20,8 @@ from deploy.local.state import ROOT
 Run = Callable[[Sequence[str]], tuple[int, list[str]]]
 
 _BESIDE = Path(sys.executable).parent
+_TWO_FILES_AT_A_TIME = ("--numprocesses=2", "--dist=loadfile")
+"""Each of the two has engines of its own; more of them would be in each other's way on a small machine."""
 _NO_TESTS = 5
 """pytest's exit code when it found nothing to run."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -41,6 +43,8 @@ class Tier:
     """Why the tier cannot run on this machine."""
     without: tuple[str, ...] = ()
     """Folders inside of them that are a tier of their own."""
+    side_by_side: bool = False
+    """Its tests wait more than they work, and each file starts from what it made itself."""
 
 
 def _why_not(find: Callable[[], object]) -> str | None:
@@ -64,8 +68,8 @@ TIERS = {
         Tier("quick", ("tests/unit", "tests/contract"), CHECKS),
         Tier("unit", ("tests/unit",)),
         Tier("contract", ("tests/contract",)),
-        Tier("integration", ("tests/integration",)),
-        Tier("e2e", ("tests/e2e",), without=(_CONTAINERS,)),
+        Tier("integration", ("tests/integration",), side_by_side=True),
+        Tier("e2e", ("tests/e2e",), without=(_CONTAINERS,), side_by_side=True),
         Tier("kafka", ("tests/kafka",), missing=lambda: _why_not(kafka_apache.java)),
         Tier("chart", ("tests/chart",), missing=lambda: _why_not(helm.binary)),
         Tier("containers", (_CONTAINERS,), missing=lambda: _why_not(containers.ensure_docker)),
@@ -124,7 +128,8 @@ def run_tier(tier: Tier, run: Run, pytest_options: Sequence[str] = ()) -> Result
             result.passed += 1
     checked = result.passed
     without = [f"--ignore={folder}" for folder in tier.without]
-    code, lines = run([sys.executable, "-m", "pytest", *tier.folders, *without, *pytest_options])
+    pace = _TWO_FILES_AT_A_TIME if tier.side_by_side else ()
+    code, lines = run([sys.executable, "-m", "pytest", *tier.folders, *without, *pace, *pytest_options])
     read_pytest(lines, result)
     result.passed += checked
     if code == _NO_TESTS:

@@ -1,6 +1,7 @@
 """The tiers of `deploy/test`: what pytest said is counted, what was left out is named."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,16 @@ def test_a_folder_that_is_a_tier_of_its_own_is_not_run_twice():
 
     run_tier(TIERS["e2e"], run)
     assert f"--ignore={TIERS['containers'].folders[0]}" in asked[0]
+
+
+@pytest.mark.parametrize(("tier", "option"), [("e2e", True), ("containers", False), ("unit", False)])
+def test_what_mostly_waits_runs_two_files_at_a_time(tier: str, option: bool):
+    """A tier whose tests need the whole machine, or hardly any time, keeps its order."""
+    asked: list[Sequence[str]] = []
+
+    def run(command: Sequence[str]) -> tuple[int, list[str]]:
+        asked.append(command)
+        return 0, ["=== 2 passed in 0.1s ==="]
+
+    run_tier(replace(TIERS[tier], missing=lambda: None), run)
+    assert ("--numprocesses=2" in asked[0]) is option
