@@ -20,6 +20,8 @@ _DEFAULTS = {
     "TANDEM_ORDER_URL": "http://127.0.0.1:3232",
     "TANDEM_FULFILLMENT_URL": "http://127.0.0.1:3233",
     "TANDEM_KAFKA_SERVERS": "127.0.0.1:9092",
+    "TANDEM_ORDERS_POSTGRES_URL": "postgresql://tandem@127.0.0.1:5432/orders",
+    "TANDEM_FULFILLMENTS_POSTGRES_URL": "postgresql://tandem@127.0.0.1:5432/fulfillments",
 }
 _NEXT = {
     "NOT_FOUND": "`tandem order list` and `tandem fulfillment list` show what there is",
@@ -37,10 +39,14 @@ Json = dict[str, Any]
 
 def address(variable: str) -> str:
     """What a variable says, else what the running stack says of itself, else the design's port."""
+    return os.environ.get(variable) or described(variable) or _DEFAULTS[variable]
+
+
+def described(variable: str) -> str | None:
+    """What the running stack says of itself."""
     from deploy.local.state import State, default_folder  # noqa: PLC0415  imports are most of the start-up time
 
-    described = State(default_folder()).described().get("env", {})
-    return os.environ.get(variable) or described.get(variable) or _DEFAULTS[variable]
+    return State(default_folder()).described().get("env", {}).get(variable)
 
 
 class More(TypedDict, total=False):

@@ -26,6 +26,12 @@ REPLAYS = "a replay asks for the same"
 TOPICS = "every fact is on its topic, in order"
 APPLIED = "every fact is applied once by the other service"
 PRIVATE = "no topic names a person"
+PLACED = "an accepted create is exactly one order"
+FOLDED = "projections are the fold of the log"
+TRACE = "one trace for each order"
+LOGS = "no log names a person"
+BUDGET = "histories stay in their budget"
+STRUCK = "every fault strikes"
 
 _BARE = re.compile(r".+/\d+")
 """The command id that a workflow gives to a bare signal."""
@@ -33,6 +39,10 @@ _FINAL = ("REJECTED", "EFFECTIVE", "SUPERSEDED")
 _STARTS = ("StepStarted", "LabelRequested", "HandOverStarted")
 _ORDER_STARTS = ("StockHeld", "PaymentAuthorizationRequested", "OrderConfirmed")
 _ORDER_UNDONE = ("OrderCancelled", "OrderFailed")
+_WORKFLOWS = ("order-workflow-", "fulfillment-")
+"""How the names of commands begin that a workflow gives to its own steps."""
+_EVENTS, _BYTES = 600, 512 * 1024
+"""Of one workflow, whatever befell it: the happy path takes 30, Temporal warns at 10,240."""
 _PARCEL_UNDONE = ("FulfillmentCancelled", "FulfillmentFailed")
 
 
@@ -218,6 +228,8 @@ def every_order_ends(record: Record) -> Iterator[Violation]:
         for stream, facts in record.parcels
         if _of(facts, "HandedOver")
     }
+    for what in record.waiting:
+        yield Violation(ENDS, what)
     for stream, facts in record.parcels:
         if not _of(facts, "HandedOver", *_PARCEL_UNDONE):
             yield Violation(ENDS, f"{stream} stops after {facts[-1].type}")
@@ -320,6 +332,66 @@ def no_topic_names_a_person(record: Record) -> Iterator[Violation]:
                 yield Violation(PRIVATE, f"sequence {each.sequence} of {each.stream}")
 
 
+def an_accepted_create_is_one_order(record: Record) -> Iterator[Violation]:
+    """Whoever asked was told one order, which exists once; and nobody's order exists."""
+    stored: dict[str | None, list[str]] = {}
+    for fact in record.facts:
+        if fact.type == "OrderPlaced":
+            stored.setdefault(fact.command_id, []).append(_order_of(fact.stream))
+    for placed in record.placed:
+        found = stored.pop(placed.command_id, [])
+        if set(placed.told) != set(found) or len(found) != 1:
+            yield Violation(
+                PLACED, f"{placed.key} was told {set(placed.told) or 'nothing'}, stored is {found}"
+            )
+    for command_id, orders in stored.items():
+        if record.placed:
+            yield Violation(PLACED, f"{orders} by {command_id} is nobody's")
+
+
+def projections_are_the_fold(record: Record) -> Iterator[Violation]:
+    """What is shown is what the facts add up to."""
+    for view in record.views:
+        shown = view.shown or {}
+        differ = [name for name, value in view.folded.items() if shown.get(name) != value]
+        if differ:
+            yield Violation(FOLDED, f"{view.subject} in {view.service} differs in {differ}")
+
+
+def one_trace_for_each_order(record: Record) -> Iterator[Violation]:
+    """What the workflows of an order did is in the trace in which it was placed."""
+    placed = {_order_of(fact.stream): fact.trace for fact in record.facts if fact.type == "OrderPlaced"}
+    for fact in record.facts:
+        order = _order_of(fact.stream)
+        if fact.stream.startswith("fulfillment-"):
+            order = fact.stream.removeprefix("fulfillment-").rpartition("-")[0]
+        is_own = (fact.command_id or "").startswith(_WORKFLOWS)
+        if is_own and placed.get(order) and fact.trace != placed[order]:
+            yield Violation(TRACE, f"{fact.type} of {fact.stream} is in {fact.trace}, not {placed[order]}")
+
+
+def no_log_names_a_person(record: Record) -> Iterator[Violation]:
+    """Names, addresses of mail and streets are in no line of any process."""
+    for line in record.lines:
+        for personal in record.personal:
+            if personal in line.text:
+                yield Violation(LOGS, f"{line.file} names a person")
+
+
+def histories_stay_in_budget(record: Record) -> Iterator[Violation]:
+    """No workflow goes round in circles, whatever was away or asked of it."""
+    for ended in record.workflows:
+        if ended.events > _EVENTS or ended.bytes > _BYTES:
+            yield Violation(BUDGET, f"{ended.workflow_id} has {ended.events} events, {ended.bytes} bytes")
+
+
+def every_fault_strikes(record: Record) -> Iterator[Violation]:
+    """A fault that nobody felt proves nothing."""
+    for struck in record.struck:
+        if not struck.fired and struck.skipped is None:
+            yield Violation(STRUCK, f"{struck.number}: {struck.kind} of {struck.victim}: {struck.evidence}")
+
+
 def nothing_broke(record: Record) -> Iterator[Violation]:
     """No workflow raised, no replay differed, no run went round in circles."""
     for trouble in record.troubles:
@@ -338,6 +410,12 @@ CHECKS: Sequence[Check] = (
     the_stock_adds_up,
     one_effective_fulfillment,
     each_step_is_done_once_in_its_order,
+    an_accepted_create_is_one_order,
+    projections_are_the_fold,
+    one_trace_for_each_order,
+    no_log_names_a_person,
+    histories_stay_in_budget,
+    every_fault_strikes,
 )
 
 ON_TOPICS: Sequence[Check] = (

@@ -26,6 +26,8 @@ class Fact:
     at: datetime
     place: int = 0
     """Where it stands among all facts of the run, of both services, when that is known."""
+    trace: str | None = None
+    """The trace it was stored in, where that is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,9 @@ class Ended:
     workflow_id: str
     status: str
     outcome: str | None
+    events: int = 0
+    """How long its history is, where that is recorded."""
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,47 @@ class Published:
     sequence: int
     event_id: str
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An order that somebody asked for, as often as it took to be told."""
+
+    key: str
+    command_id: str
+    told: Sequence[str]
+    """The order ids of the answers that accepted it."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One row of a projection, and what the log folds to."""
+
+    service: Service
+    subject: str
+    shown: Mapping[str, Any] | None
+    folded: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault of the run, and what shows that it did strike."""
+
+    number: int
+    kind: str
+    victim: str
+    fired: bool
+    evidence: Mapping[str, Any]
+    skipped: str | None = None
+    """Why this machine cannot have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line of a log that says what no log may say."""
+
+    file: str
+    text: str
 
 
 @dataclass
@@ -121,6 +167,14 @@ class Record:
     """What no run may show: replays that differ, workflow code that raises, ways without an end."""
     undelivered: int = 0
     """Knocks that nobody got."""
+    waiting: list[str] = field(default_factory=list[str])
+    """What else has not moved on in the end: unpublished rows, parked records, open exceptions."""
+    placed: list[Placed] = field(default_factory=list[Placed])
+    views: list[View] = field(default_factory=list[View])
+    struck: list[Struck] = field(default_factory=list[Struck])
+    """The faults of the run."""
+    lines: list[LogLine] = field(default_factory=list[LogLine])
+    """Lines of logs in which a person of this run is named."""
 
     def streams(self, prefix: str = "") -> Iterator[tuple[str, Sequence[Fact]]]:
         """Each stream whose name begins like that, with its facts, oldest first."""

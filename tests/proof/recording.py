@@ -21,7 +21,10 @@ def add_facts(record: Record, service: Service, rows: Iterable[Row], orders: Seq
     for row in rows:
         if any(order in row["stream"] for order in orders):
             names = ("stream", "version", "type", "data", "command_id", "recorded_at")
-            record.facts.append(Fact(service, *(row[name] for name in names)))
+            trace = str(row["meta"].get("traceparent", "")).split("-")
+            record.facts.append(
+                Fact(service, *(row[name] for name in names), trace=trace[1] if len(trace) == 4 else None)
+            )
 
 
 def add_receipts(record: Record, service: Service, rows: Iterable[Row], orders: Sequence[str]) -> None:

@@ -10,7 +10,18 @@ import pytest
 
 from tests.proof import checks
 from tests.proof.checks import violations
-from tests.proof.record import Effect, Fact, ReceiptRow, Record, Sent
+from tests.proof.record import (
+    Effect,
+    Ended,
+    Fact,
+    LogLine,
+    Placed,
+    ReceiptRow,
+    Record,
+    Sent,
+    Struck,
+    View,
+)
 from tests.proof.simulation.play import play
 from tests.proof.simulation.schedule import Schedule
 
@@ -120,6 +131,54 @@ def send_elsewhere(record: Record) -> None:
     ]
 
 
+def placed() -> Record:
+    """The shop wrote down what it asked for and was told."""
+    record = shipped()
+    first = next(fact for fact in record.facts if fact.type == "OrderPlaced")
+    order = first.stream.removeprefix("order-")
+    record.placed.append(Placed("basket", str(first.command_id), [order, order]))
+    return record
+
+
+def tell(record: Record, told: list[str]) -> None:
+    record.placed[0] = replace(record.placed[0], told=told)
+
+
+def place_twice(record: Record) -> None:
+    """The same key led to a second order."""
+    first = next(fact for fact in record.facts if fact.type == "OrderPlaced")
+    record.facts.append(replace(first, stream="order-ORD-9"))
+
+
+def viewed() -> Record:
+    record = shipped()
+    record.views.append(View("orders", "ORD-1", {"status": "SHIPPED", "at": 1}, {"status": "SHIPPED"}))
+    return record
+
+
+def show(record: Record, row: dict[str, Any] | None) -> None:
+    record.views[0] = replace(record.views[0], shown=row)
+
+
+def traced() -> Record:
+    """Every fact was stored in the trace of its order."""
+    record = shipped()
+    record.facts = [replace(fact, trace="t1") for fact in record.facts]
+    return record
+
+
+def lose_the_trace(record: Record) -> None:
+    record.facts = [
+        replace(fact, trace="t2", command_id="fulfillment-x/hand-over") if fact.type == "HandedOver" else fact
+        for fact in record.facts
+    ]
+
+
+def name_somebody(record: Record) -> None:
+    record.personal.add("Adalia")
+    record.lines.append(LogLine("order-api.log", "cannot deliver to Adalia"))
+
+
 def trouble(record: Record, what: str) -> None:
     record.troubles.append(what)
 
@@ -158,6 +217,19 @@ SPOILT: list[tuple[str, Callable[[], Record], Callable[[Record], None]]] = [
     (checks.ONE, shipped, lambda r: double(r, "hand-over")),
     (checks.ONE, cancelled, lambda r: lose(r, "void-label")),
     (checks.STEPS, shipped, lambda r: change(r, "StepCompleted", step_key="pick:1")),
+    (checks.ENDS, shipped, lambda r: r.waiting.append("a row of the outbox")),
+    (checks.PLACED, placed, lambda r: r.placed.append(Placed("again", "place-9", ["ORD-9"]))),
+    (checks.PLACED, placed, lambda r: tell(r, [])),
+    (checks.PLACED, placed, lambda r: tell(r, [*r.placed[0].told, "ORD-9"])),
+    (checks.PLACED, placed, place_twice),
+    (checks.PLACED, placed, lambda r: append(r, "order-", "OrderPlaced")),
+    (checks.FOLDED, viewed, lambda r: show(r, {"status": "PENDING"})),
+    (checks.FOLDED, viewed, lambda r: show(r, None)),
+    (checks.TRACE, traced, lose_the_trace),
+    (checks.LOGS, shipped, name_somebody),
+    (checks.BUDGET, shipped, lambda r: r.workflows.append(Ended("w", "completed", None, events=5000))),
+    (checks.BUDGET, shipped, lambda r: r.workflows.append(Ended("w", "completed", None, bytes=2**20))),
+    (checks.STRUCK, shipped, lambda r: r.struck.append(Struck(1, "kill-api", "order-api", False, {}))),
 ]
 
 
