@@ -20,7 +20,6 @@ from contracts.chassis import parking
 from contracts.chassis.errors import Conflict, NotFound, Refused, Unavailable
 from contracts.chassis.inbox import TELLING, Inbox, reason_of
 from contracts.chassis.postgres import Connection, Database, Row
-from contracts.chassis.problems import problem_responses
 from contracts.chassis.requests import actor_without_rehearsal
 from contracts.values import Message, Text200
 
@@ -231,7 +230,7 @@ class Discard(Message):
     """Kept with the record; names no person."""
 
 
-@router.get("/ops/parked", responses=problem_responses(422, 503))
+@router.get("/ops/parked")
 async def list_parked(request: HttpRequest, page: Annotated[Page, Query()]) -> dict[str, Any]:
     """Records that could not be applied, oldest first; only the first one of an order can be replayed."""
     rows = await _parked(request).page(
@@ -242,20 +241,20 @@ async def list_parked(request: HttpRequest, page: Annotated[Page, Query()]) -> d
     return listed | ({"next": shown[-1]["id"]} if len(rows) > page.limit else {})
 
 
-@router.get("/ops/parked/{parked_id}", responses=problem_responses(404, 422, 503))
+@router.get("/ops/parked/{parked_id}")
 async def show_parked(request: HttpRequest, parked_id: ParkedId) -> dict[str, Any]:
     """One of them, with what its event tells; of a record that is no event of ours nothing is quoted."""
     row = await _parked(request).find(parked_id)
     return {**_shown(row), "bytes": len(row["body"]), "event": _told(row)}
 
 
-@router.post("/ops/parked/{parked_id}/replay", responses=problem_responses(404, 409, 422, 503))
+@router.post("/ops/parked/{parked_id}/replay")
 async def replay_parked(request: HttpRequest, parked_id: ParkedId, actor: Actor) -> dict[str, Any]:
     """It and everything behind it of that order is applied, in order, until one fails again."""
     return await _answer(request, parked_id, await _parked(request).replay(parked_id, actor))
 
 
-@router.post("/ops/parked/{parked_id}/discard", responses=problem_responses(404, 409, 422, 503))
+@router.post("/ops/parked/{parked_id}/discard")
 async def discard_parked(
     request: HttpRequest, parked_id: ParkedId, body: Discard, actor: Actor
 ) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from http import HTTPStatus
 from typing import Annotated, Any, cast
 
 import psycopg
@@ -86,18 +85,6 @@ class Problem(WireMessage):
     command_id: str | None = None
     trace_id: str | None = None
     errors: Annotated[list[Fault], Field(default_factory=list)]
-
-
-def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For `responses=` of a route, so that the OpenAPI document says what its errors look like."""
-    return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-            "model": Problem,
-        }
-        for status in statuses
-    }
 
 
 def install(app: FastAPI, settings: ApiSettings) -> None:

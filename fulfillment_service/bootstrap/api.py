@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from contracts import fulfillment as contract
-from contracts.chassis import operations, parked, problems
+from contracts.chassis import documents, operations, parked, problems
 from contracts.chassis.inbox import Inbox
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.parked import Parked
@@ -32,6 +32,7 @@ def application(settings: FulfillmentApiSettings) -> FastAPI:
     app.include_router(operations.router)
     app.include_router(parked.router)
     problems.install(app, settings)
+    documents.describe_problems(app)
     return app
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse
 
+from contracts.chassis.documents import GRANTED
 from contracts.chassis.postgres import Row
 from contracts.chassis.receipts import Granted, request_hash
 from contracts.chassis.requests import Caller, answered
@@ -21,7 +22,7 @@ Drain = Annotated[
 ]
 
 
-@router.post("/standing-holds")
+@router.post("/standing-holds", responses=GRANTED)
 async def place(door: ThroughDoor, caller: ByCaller, body: PlaceStandingHold) -> JSONResponse:
     """Nothing that matches can begin a step any more, parcels that arrive later included."""
     handle = body.handle or hold_of(Wish(), caller.command_id).handle[: standing_holds.HANDLE_LENGTH]
@@ -36,7 +37,7 @@ async def place(door: ThroughDoor, caller: ByCaller, body: PlaceStandingHold) ->
     return _answer(granted, caller, about)
 
 
-@router.delete("/standing-holds/{handle}")
+@router.delete("/standing-holds/{handle}", responses=GRANTED)
 async def lift(
     door: ThroughDoor,
     caller: ByCaller,

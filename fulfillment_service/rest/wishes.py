@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path
 from fastapi.responses import JSONResponse
 
 from contracts import fulfillment as contract
+from contracts.chassis.documents import GRANTED
 from contracts.chassis.receipts import request_hash
 from contracts.chassis.requests import Caller, answered
 from contracts.envelope import CommandId, Wish, WishName, WishPayload, hold_of
@@ -20,7 +21,7 @@ from fulfillment_service.rest.door import (
     row_of,
 )
 
-router = APIRouter()
+router = APIRouter(responses=GRANTED)
 OfRequest = Annotated[CommandId, Path(description="The command that asked for the cancel.")]
 
 

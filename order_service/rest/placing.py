@@ -1,18 +1,35 @@
 """Placing orders: the one wish that needs no order yet."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
+from contracts.chassis.documents import Rehearsal
 from contracts.chassis.receipts import request_hash
 from contracts.chassis.requests import Caller, rehearsed
 from contracts.order import PlaceOrder, Request
-from contracts.values import WarehouseMode
+from contracts.values import Message, WarehouseMode
 from order_service.demo import PACE_SECONDS, Scenario, Speed, demo_order, mode_of
 from order_service.rest.door import ByCaller, Door, ThroughDoor
 
 router = APIRouter()
+
+
+class PlacedOrder(Message):
+    """The order is accepted; everything else is told at its address."""
+
+    order_id: str
+    workflow_id: str
+    message: str
+    command_id: str
+    status: str
+
+
+PLACED: dict[int | str, dict[str, Any]] = {
+    200: {"model": Rehearsal, "description": "With `dryRun`: what would happen."},
+    201: {"model": PlacedOrder, "description": "Accepted for good."},
+}
 
 
 class Demo(Request):
@@ -23,7 +40,7 @@ class Demo(Request):
     dry_run: bool = False
 
 
-@router.post("/orders/demo", status_code=201)
+@router.post("/orders/demo", status_code=201, responses=PLACED)
 async def place_demo_order(
     door: ThroughDoor, caller: ByCaller, demo: Annotated[Demo, Query()]
 ) -> JSONResponse:
@@ -32,7 +49,7 @@ async def place_demo_order(
     return await _place(door, caller, demo_order(demo.scenario), mode, pace)
 
 
-@router.post("/orders", status_code=201)
+@router.post("/orders", status_code=201, responses=PLACED)
 async def place_order(door: ThroughDoor, caller: ByCaller, body: PlaceOrder) -> JSONResponse:
     """The order is accepted for good; it is carried out also when Temporal or Kafka come back only later."""
     return await _place(door, caller, body)

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from contracts import order as contract
+from contracts.chassis.documents import GRANTED
 from contracts.chassis.receipts import request_hash
 from contracts.chassis.requests import Caller, answered
 from contracts.envelope import Wish, WishName, WishPayload, hold_of
@@ -21,7 +22,7 @@ from contracts.order import (
 from contracts.values import Hold, Reference
 from order_service.rest.door import ByCaller, Door, ThroughDoor, order_id_of, row_of, row_of_fulfillment
 
-router = APIRouter()
+router = APIRouter(responses=GRANTED)
 
 
 @router.patch("/orders/fulfillment/{fulfillment_workflow_id}/shipping-address")
