@@ -42,7 +42,7 @@ class Tier:
     missing: Callable[[], str | None] = lambda: None
     """Why the tier cannot run on this machine."""
     without: tuple[str, ...] = ()
-    """Folders inside of them that are a tier of their own."""
+    """What inside of them is a tier of its own."""
     side_by_side: bool = False
     """Its tests wait more than they work, and each file starts from what it made itself."""
 
@@ -56,6 +56,7 @@ def _why_not(find: Callable[[], object]) -> str | None:
 
 
 _CONTAINERS = "tests/e2e/containers"
+_EXPLORER = ("tests/proof/test_explorer.py", "tests/proof/test_real_engines.py")
 CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
@@ -73,10 +74,12 @@ TIERS = {
         Tier("kafka", ("tests/kafka",), missing=lambda: _why_not(kafka_apache.java)),
         Tier("chart", ("tests/chart",), missing=lambda: _why_not(helm.binary)),
         Tier("containers", (_CONTAINERS,), missing=lambda: _why_not(containers.ensure_docker)),
-        Tier("explorer", ("tests/proof",)),
+        Tier("explorer", _EXPLORER),
+        Tier("proof", ("tests/proof",), without=_EXPLORER),
+        Tier("fuzz", ("tests/fuzz",)),
     )
 }
-ALL = ("quick", "chart", "integration", "e2e", "kafka", "containers", "explorer")
+ALL = ("quick", "chart", "integration", "e2e", "kafka", "containers", "explorer", "proof", "fuzz")
 """Each test once: `quick` holds unit and contract."""
 
 
