@@ -5,10 +5,12 @@ TandemError
 ├── Invalid       the question itself is wrong; the caller must change it
 ├── NotFound      nothing of that name was ever recorded
 ├── TooMany       so much was wished here that no more is taken, now or at all
+│   └── TooOften  one client asks for more than its share
 ├── Unsendable    the broker will never take this record; set aside for a person
 ├── Misunderstood a provider does not take what we send; an engineer has to look, and it is tried again
 ├── Conflict      someone wrote first; decided again at once
 └── Unavailable   the other side does not answer; retried with back-off
+    └── Overloaded  more is asked at once than can be answered in time
 """
 
 from datetime import timedelta
@@ -67,6 +69,12 @@ class TooMany(TandemError):
         """When a place is free again; None when there will be none."""
 
 
+class TooOften(TooMany):
+    """More was asked from this address than is taken; come again later."""
+
+    code = Code.TOO_MANY_REQUESTS
+
+
 class Unsendable(TandemError):
     """The broker will never take this record, such as one that is too large."""
 
@@ -89,3 +97,9 @@ class Unavailable(TandemError):
     def __init__(self, detail: str | None = None, *, retry_after: timedelta | None = None) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class Overloaded(Unavailable):
+    """More is asked at once than can be answered in time; nothing was done, come again later."""
+
+    code = Code.OVERLOADED

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -30,6 +30,10 @@ from contracts.chassis.settings import HealthSettings
 log = structlog.get_logger()
 
 READY = Gauge("tandem_ready", "1 while the process can work and every loop of it makes progress")
+
+
+_BACKLOG = 512
+"""Connections that the kernel keeps for us while we are busy."""
 
 
 class Health:
@@ -95,6 +99,8 @@ class Role:
     door: ASGIApp | None = None
     host: str = "127.0.0.1"
     port: int = 0
+    connections: int = 100
+    """Open at a time; whoever comes with one more is answered 503."""
 
 
 @asynccontextmanager
@@ -104,7 +110,7 @@ async def together(*roles: AbstractAsyncContextManager[Role]) -> AsyncGenerator[
         all_of_them = [await opened.enter_async_context(role) for role in roles]
         loops = {name: loop for role in all_of_them for name, loop in role.loops.items()}
         door = next((role for role in all_of_them if role.door is not None), all_of_them[0])
-        yield Role(loops, door=door.door, host=door.host, port=door.port)
+        yield replace(door, loops=loops)
 
 
 OpenRole = Callable[[Health], AbstractAsyncContextManager[Role]]
@@ -216,6 +222,8 @@ def _server(role: Role, health: Health, settings: HealthSettings) -> uvicorn.Ser
         access_log=False,
         log_config=None,
         server_header=False,
+        limit_concurrency=role.connections,
+        backlog=_BACKLOG,
         timeout_graceful_shutdown=max(1, int(settings.stop_seconds / 2)),
     )
     return _Server(configuration)

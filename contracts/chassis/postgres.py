@@ -28,6 +28,10 @@ QUIET_AFTER_BELL_SECONDS = 0.003
 """Commits of this long share one bell: 4,000 changes a second would otherwise send as many notifications."""
 
 
+MOST_WAITING = 500
+"""For a connection of one pool, more than any role has at work; one more is told at once."""
+
+
 class Connection(psycopg.AsyncConnection[DictRow]):
     """A connection that can send without waiting, and knows which bells to ring when its work is done."""
 
@@ -106,6 +110,7 @@ class Database:
             min_size=1,
             max_size=settings.pool_size,
             timeout=settings.pool_wait_seconds,
+            max_waiting=MOST_WAITING,
             # After that the next caller tries again at once, instead of waiting for a back-off of minutes.
             reconnect_timeout=settings.pool_wait_seconds,
             check=_still_there,

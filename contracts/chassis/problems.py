@@ -5,6 +5,7 @@ nests too deeply or holds a character that PostgreSQL cannot keep is answered th
 5xx. No answer quotes what was sent.
 """
 
+import asyncio
 import json
 import math
 import re
@@ -22,13 +23,16 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.chassis import telemetry
+from contracts.chassis.admission import Admission
 from contracts.chassis.errors import (
     Conflict,
     Invalid,
     NotFound,
+    Overloaded,
     Refused,
     TandemError,
     TooMany,
+    TooOften,
     Unavailable,
 )
 from contracts.chassis.settings import ApiSettings
@@ -40,7 +44,19 @@ log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 _DEEPEST = 32
 _LISTED_FAULTS = 10
-_RETRYABLE = frozenset((Code.UNAVAILABLE, Code.CONFLICT, Code.VERSION_MISMATCH, Code.TOO_MANY_WISHES))
+_RETRYABLE = frozenset(
+    (
+        Code.UNAVAILABLE,
+        Code.OVERLOADED,
+        Code.CONFLICT,
+        Code.VERSION_MISMATCH,
+        Code.TOO_MANY_WISHES,
+        Code.TOO_MANY_REQUESTS,
+        Code.TOO_SLOW,
+    )
+)
+_NEVER_TURNED_AWAY = ("/health/", "/metrics")
+"""How somebody sees that we are overloaded."""
 _STATUS_BY_CODE: Mapping[Code, int] = {
     Code.VERSION_MISMATCH: 412,
     Code.BODY_TOO_LARGE: 413,
@@ -97,7 +113,7 @@ def install(app: FastAPI, settings: ApiSettings) -> None:
         app.add_exception_handler(kind, _answering(_of_an_unstorable_value))
     app.add_exception_handler(RequestValidationError, _answering(_of_validation))
     app.add_exception_handler(HTTPException, _answering(_of_routing))
-    app.add_middleware(Door, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Door, settings=settings)
     app.add_middleware(telemetry.TraceIdHeader)
 
 
@@ -237,14 +253,16 @@ class Unreadable(Exception):
 
 
 class Door:
-    """ASGI middleware: turns away what no route could use, and answers for any route that breaks."""
+    """ASGI middleware: turns away what no route could use or what is too much, and answers for any route
+    that breaks."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
         self._app = app
-        self._limit = max_body_bytes
+        self._settings = settings
+        self._admission = Admission(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"].startswith(_NEVER_TURNED_AWAY):
             await self._app(scope, receive, send)
             return
         begun = False
@@ -255,10 +273,16 @@ class Door:
             await send(message)
 
         try:
+            self._admission.knock(scope)
             body = await self._read(scope, receive)
-            await self._app(scope, _replayed(body, receive), sent)
+            async with self._admission.place():
+                if body:
+                    _require_storable(_parsed(body))
+                await self._app(scope, _replayed(body, receive), sent)
         except Unreadable as error:
             await problem(*error.answer)(scope, receive, send)
+        except (TooOften, Overloaded) as error:
+            await _of_ours(error)(scope, receive, send)
         except Exception as error:
             log.error("request failed", error=error, method=scope["method"])
             if begun:
@@ -273,14 +297,17 @@ class Door:
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             return b""
         headers = dict(scope["headers"])
-        body = await self._limited(headers.get(b"content-length", b"0"), receive)
+        try:
+            async with asyncio.timeout(self._settings.body_seconds):
+                body = await self._limited(headers.get(b"content-length", b"0"), receive)
+        except TimeoutError:
+            raise Unreadable(408, Code.TOO_SLOW, "The body did not come in time.") from None
         if body:
             _require_json(headers.get(b"content-type", b"").decode("latin-1"))
-            _require_storable(_parsed(body))
         return body
 
     async def _limited(self, announced: bytes, receive: Receive) -> bytes:
-        if announced.isdigit() and int(announced[:20]) > self._limit:
+        if announced.isdigit() and int(announced[:20]) > self._settings.max_body_bytes:
             raise self._too_large()
         chunks: list[bytes] = []
         size, more = 0, True
@@ -290,13 +317,15 @@ class Door:
                 break
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
-            if size > self._limit:
+            if size > self._settings.max_body_bytes:
                 raise self._too_large()
             more = message.get("more_body", False)
         return b"".join(chunks)
 
     def _too_large(self) -> Unreadable:
-        return Unreadable(413, Code.BODY_TOO_LARGE, f"The body is larger than {self._limit} bytes.")
+        return Unreadable(
+            413, Code.BODY_TOO_LARGE, f"The body is larger than {self._settings.max_body_bytes} bytes."
+        )
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -140,6 +140,27 @@ class ApiSettings(Block):
     port: int = Field(default=3232, ge=0, le=65535)
     max_body_bytes: int = Field(default=64 * 1024, ge=1)
     """A larger body is answered 413 before it is parsed."""
+    body_seconds: float = Field(default=10.0, gt=0)
+    """A body that has not come by then is answered 408: nobody keeps a connection busy with nothing."""
+    in_flight: int = Field(default=16, ge=1)
+    """Requests worked on at a time: twice the pool, as some are in Python while others are in the store."""
+    waiting_room: int = Field(default=64, ge=0)
+    """Requests that wait for a place; with all taken, the next is answered 503 before it is read."""
+    longest_wait_seconds: float = Field(default=1.0, gt=0)
+    """Then a request that found no place is answered 503: who waits longer has often gone already."""
+    overload_retry_seconds: int = Field(default=2, ge=1)
+    """`Retry-After` of these 503."""
+    client_per_second: int = Field(default=1000, ge=1)
+    """Requests of one address in the long run; beyond, 429. Far above what one door can answer, and so only
+    against a client that takes all of it: lower it where many share a door."""
+    client_burst: int = Field(default=2000, ge=1)
+    """Requests of one address at once after a rest."""
+    clients_remembered: int = Field(default=10_000, ge=1)
+    """Addresses, two hundred bytes each; the one that has been quiet for longest is forgotten first."""
+    trusted_proxies: str = ""
+    """Addresses or networks such as `10.0.0.0/8`, with commas, whose `X-Forwarded-For` is believed."""
+    connections: int = Field(default=1000, ge=1)
+    """Open at a time; one more is answered 503 and closed, since each costs a file and some memory."""
 
 
 class HealthSettings(Block):

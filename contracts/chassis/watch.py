@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 
 import structlog
 
-from contracts.chassis import receipts
+from contracts.chassis import admission, receipts
 from contracts.chassis.errors import TandemError
 from contracts.chassis.outbox import wait
 from contracts.chassis.postgres import Database, Listener, Row
@@ -23,6 +23,8 @@ log = structlog.get_logger()
 ANSWERED: frozenset[ReceiptStatus] = frozenset(("ACCEPTED", "REJECTED", "EFFECTIVE", "SUPERSEDED"))
 LOOK_SECONDS = 2.0
 """Between two looks when no bell is heard."""
+MOST_WAITERS = 1_000
+"""Whoever would wait beside so many is answered at once; a client that wants to know asks again."""
 
 _LOOK: LiteralString = "select command_id, status from receipts where command_id = any(%(ids)s)"
 
@@ -52,13 +54,14 @@ class Watch:
     async def until(self, command_id: str, enough: Collection[ReceiptStatus], seconds: float) -> Row | None:
         """The receipt as soon as it has one of these statuses, or as it is after so many seconds."""
         waiter = _Waiter(command_id, enough)
-        if not self._is_over:
+        if not self._is_over and len(self._waiters) < MOST_WAITERS:
             self._waiters.add(waiter)
             self._anyone.set()
             # It may have moved already: then nobody rings for it any more.
             self._bell.set()
             try:
-                await wait(waiter.woken, seconds)
+                async with admission.resting():
+                    await wait(waiter.woken, seconds)
             finally:
                 self._waiters.discard(waiter)
         return await self._database.fetch_one(receipts.FIND, command_id=command_id)

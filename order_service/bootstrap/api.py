@@ -46,4 +46,5 @@ async def open_role(settings: Settings, health: Health) -> AsyncGenerator[Role]:
         app.state.door = Door(database, intake_of(journal_of(database), settings.deadlines), watch, inspect)
         app.state.parked = Parked(database, Inbox(database, CONSUMER, effect))
         app.router.routes.extend(health.routes())
-        yield Role(watch.loops(), door=app, host=settings.api.host, port=settings.api.port)
+        api = settings.api
+        yield Role(watch.loops(), door=app, host=api.host, port=api.port, connections=api.connections)

@@ -1,9 +1,14 @@
 """How a door asks Temporal, which it otherwise never does."""
 
+from asyncio import Semaphore
 from functools import cache
 
+from contracts.chassis import admission
 from contracts.chassis.explanation import Inspect, Inspection
 from contracts.chassis.settings import Profile
+
+MOST_AT_ONCE = 16
+"""Questions to Temporal; the others wait for their turn."""
 
 
 def inspector(profile: Profile, task_queue: str) -> Inspect:
@@ -17,7 +22,11 @@ def inspector(profile: Profile, task_queue: str) -> Inspect:
 
         return Inspector(profile, task_queue).inspect
 
+    asking = Semaphore(MOST_AT_ONCE)
+
     async def inspect(workflow_id: str) -> Inspection:
-        return await loaded()(workflow_id)
+        # A Temporal that is slow to answer takes nobody's place at the door.
+        async with admission.resting(), asking:
+            return await loaded()(workflow_id)
 
     return inspect
