@@ -4,11 +4,12 @@ Every relay of a service measures the same database and tells the same, so that 
 """
 
 import asyncio
-from typing import LiteralString
+from typing import LiteralString, get_args
 
 import structlog
 from prometheus_client import Gauge
 
+from contracts.chassis import breakers
 from contracts.chassis.errors import TandemError
 from contracts.chassis.postgres import Database
 
@@ -32,6 +33,10 @@ GAUGES = {
     ),
     "exceptions": Gauge("tandem_exceptions_open", "Orders or parcels that wait for a person"),
 }
+
+BREAKER = Gauge(
+    "tandem_circuit_breaker", "1 for the state that a provider's circuit breaker is in", ["breaker", "state"]
+)
 
 PAUSE_SECONDS = 5.0
 """Between two looks: as often as Prometheus asks."""
@@ -86,3 +91,6 @@ class Backlog:
         for query in (_WAITING, self._exceptions):
             for name, value in (await self._database.fetch_one(query) or {}).items():
                 GAUGES[name].set(float(value or 0))
+        for row in await self._database.fetch(breakers.LISTED):
+            for state in get_args(breakers.State):
+                BREAKER.labels(row["name"], state).set(row["state"] == state)

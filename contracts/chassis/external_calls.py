@@ -13,10 +13,14 @@ from datetime import timedelta
 from typing import Any, LiteralString
 
 import httpx
+from prometheus_client import Counter
 from psycopg.types.json import Jsonb
 
+from contracts.chassis.breakers import Breaker
 from contracts.chassis.errors import Misunderstood, Unavailable
 from contracts.chassis.postgres import Database, Row
+
+CALLS = Counter("tandem_provider_calls", "What became of a call", ["provider", "outcome"])
 
 # An intent that is found was left by an attempt of which nobody knows how far it came.
 _BEGIN: LiteralString = """
@@ -67,13 +71,21 @@ class ExternalCalls:
     """The calls of one provider, each with its effect at most once for its key."""
 
     def __init__(
-        self, database: Database, provider: str, http: httpx.AsyncClient, *, refusals: Collection[int]
+        self,
+        database: Database,
+        provider: str,
+        http: httpx.AsyncClient,
+        *,
+        refusals: Collection[int],
+        breaker: Breaker | None = None,
     ) -> None:
-        """`refusals` are the HTTP statuses with which the provider says a business no."""
+        """`refusals` are the HTTP statuses with which the provider says a business no; the breaker is the
+        one of that provider, unless another one is given."""
         self._database = database
         self._provider = provider
         self._http = http
         self._refusals = refusals
+        self._breaker = breaker or Breaker(database, provider)
 
     async def once(
         self, provider_key: str, path: str, body: Mapping[str, Any], *, keep: Collection[str] = ()
@@ -82,18 +94,26 @@ class ExternalCalls:
 
         Raises Unavailable when nobody knows what became of it, Misunderstood when the provider does not take
         the request as it is; both are asked again under the same key."""
+        await self._breaker.check(provider_key)
         begun = await self._begin(provider_key)
         if begun["status"] in ("CONFIRMED", "FAILED"):
             return _stored(begun)
         try:
-            reply = await self._replied(provider_key, path, body, is_new=begun["status"] == "INTENT")
-            refusal = self._refusal(reply)
+            async with self._breaker.guarding(provider_key):
+                reply = await self._replied(provider_key, path, body, is_new=begun["status"] == "INTENT")
+                refusal = self._refusal(reply)
             content = {} if refusal else {name: reply.content[name] for name in keep}
         except Exception as error:
-            why = error.detail if isinstance(error, Unavailable | Misunderstood) else type(error).__name__
-            await self._database.execute(_LEAVE_OPEN, provider_key=provider_key, error=why)
+            await self._left_open(provider_key, error)
             raise
         return await self._end(provider_key, Answer(content, refusal))
+
+    async def _left_open(self, provider_key: str, error: Exception) -> None:
+        """Nobody knows what became of it, and the record says why."""
+        is_ours = isinstance(error, Unavailable | Misunderstood)
+        CALLS.labels(self._provider, "unknown").inc()
+        why = error.detail if is_ours else type(error).__name__
+        await self._database.execute(_LEAVE_OPEN, provider_key=provider_key, error=why)
 
     async def _begin(self, provider_key: str) -> Row:
         stream, operation, _ = provider_key.rsplit(":", 2)
@@ -104,6 +124,7 @@ class ExternalCalls:
         return row
 
     async def _end(self, provider_key: str, answer: Answer) -> Answer:
+        CALLS.labels(self._provider, "refused" if answer.refusal else "confirmed").inc()
         row = await self._database.fetch_one(
             _END,
             provider_key=provider_key,

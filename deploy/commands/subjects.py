@@ -73,12 +73,13 @@ class Services(Subject):
 
     @property
     def door(self) -> Door:
-        return OrderService(as_json=self.as_json, order_url=self.order_url).door
+        return self.doors[0]
 
     @property
     def doors(self) -> tuple[Door, Door]:
+        orders = OrderService(as_json=self.as_json, order_url=self.order_url)
         fulfillments = FulfillmentService(as_json=self.as_json, fulfillment_url=self.fulfillment_url)
-        return self.door, fulfillments.door
+        return orders.door, fulfillments.door
 
 
 @dataclass(frozen=True, kw_only=True)

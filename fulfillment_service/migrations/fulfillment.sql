@@ -41,3 +41,5 @@ create table order_view (
     sequence integer not null,
     at timestamptz not null
 );
+
+insert into circuit_breakers (name) values ('carrier');

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from contracts import order as contract
-from contracts.chassis import documents, operations, parked, problems
+from contracts.chassis import breaker_routes, documents, operations, parked, problems
 from contracts.chassis.inbox import Inbox
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.parked import Parked
@@ -31,6 +31,7 @@ def application(settings: OrderApiSettings) -> FastAPI:
     app.include_router(router)
     app.include_router(operations.router)
     app.include_router(parked.router)
+    app.include_router(breaker_routes.router)
     problems.install(app, settings)
     documents.describe_problems(app)
     return app

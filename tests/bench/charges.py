@@ -152,6 +152,8 @@ async def charged(
         shop = Shop(
             database, Payments(ExternalCalls(database, "payments", http, refusals=REFUSALS)), seed, tokens
         )
+        # What is measured is what the workers do, and not how long they are kept from doing it.
+        await database.execute("update circuit_breakers set threshold = 10000")
         places = asyncio.Semaphore(CUSTOMERS)
 
         async def sell(number: int) -> str:

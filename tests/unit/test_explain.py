@@ -339,6 +339,17 @@ def test_a_provider_that_does_not_answer_is_named():
     assert (told.next.what, told.next.at) == ("authorize is tried again", ASKED.next_at)
 
 
+def test_an_open_circuit_breaker_is_named_with_its_time():
+    """The provider is not asked, until when, and how to look at the breaker."""
+    kept = replace(ASKED, failure="CIRCUIT_OPEN")
+    told = order(orders.authorizing(), inspection=replace(WELL, pending=(kept,)))
+    assert [(wait.kind, wait.code, wait.until) for wait in told.waits_for] == [
+        ("PROVIDER", "CIRCUIT_OPEN", ASKED.next_at)
+    ]
+    assert "its circuit breaker is open" in told.summary
+    assert "`tandem breaker show payments`" in told.summary
+
+
 @pytest.mark.parametrize(
     ("pending", "expected"),
     [

@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 
 from contracts.chassis.explanation.evidence import Evidence
 from contracts.chassis.explanation.words import Next, Reason, Unblock, clock, lasted
+from contracts.values import Code
 
-PROVIDERS = ("the payment provider", "the carrier")
+PROVIDERS = {"the payment provider": "payments", "the carrier": "carrier"}
+"""With the names of their circuit breakers."""
 LONGEST_POLL = timedelta(seconds=70)
 """A worker asks for work at least once a minute, also when there is none."""
 PATIENCE = timedelta(seconds=5)
@@ -121,7 +123,9 @@ def _calls(now: datetime, inspection: Inspection, machine: Machine) -> Iterator[
     for pending in inspection.pending:
         whom = machine.asks.get(pending.name, "our own database")
         is_slow = pending.is_running and pending.since is not None and now - pending.since > SLOW
-        if pending.attempt > 1:
+        if pending.failure == Code.CIRCUIT_OPEN and whom in PROVIDERS:
+            yield _kept_from(pending, whom)
+        elif pending.attempt > 1:
             yield _again(pending, whom)
         elif is_slow and pending.since is not None:
             yield Reason(
@@ -129,6 +133,25 @@ def _calls(now: datetime, inspection: Inspection, machine: Machine) -> Iterator[
                 f"{whom}, which has been asked for {lasted(now - pending.since)} ({pending.name})",
                 since=pending.since,
             )
+
+
+def _kept_from(pending: PendingActivity, whom: str) -> Reason:
+    until = f" until {clock(pending.next_at)}" if pending.next_at else ""
+    breaker = PROVIDERS[whom]
+    return Reason(
+        "PROVIDER",
+        f"{whom}, which is not asked{until}: its circuit breaker is open ({pending.name})",
+        since=pending.since,
+        until=pending.next_at,
+        code=pending.failure,
+        next=Next(what=f"{pending.name} is tried again", at=pending.next_at),
+        unblock=(
+            Unblock(
+                who=_ENGINEER,
+                how=f"see why with `tandem breaker show {breaker}`, and close it with `tandem breaker reset`",
+            ),
+        ),
+    )
 
 
 def _again(pending: PendingActivity, whom: str) -> Reason:

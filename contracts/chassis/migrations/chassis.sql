@@ -16,7 +16,7 @@ create table events (
 
 create function facts_are_final() returns trigger language plpgsql as $$
 begin
-    raise exception 'events are never changed or deleted';
+    raise exception 'facts are never changed or deleted';
 end
 $$;
 create trigger facts_are_final before update or delete on events
@@ -184,3 +184,29 @@ create table external_calls (
 );
 create index external_calls_open on external_calls (begun_at) where answered_at is null;
 create index external_calls_of_stream on external_calls (stream);
+
+-- One for each provider that the service asks, put in by its own script; see breakers.py.
+create table circuit_breakers (
+    name text primary key,
+    state text not null default 'CLOSED' check (state in ('CLOSED', 'OPEN', 'HALF_OPEN')),
+    failures integer not null default 0,
+    threshold integer not null default 10 check (threshold between 1 and 10000),
+    cool_down_seconds double precision not null default 10 check (cool_down_seconds between 0.1 and 86400),
+    open_until timestamptz,
+    probe_until timestamptz,
+    changed_at timestamptz not null default now()
+);
+
+-- Its facts: who turned or configured it, when and why.
+create table circuit_breaker_transitions (
+    id bigint generated always as identity primary key,
+    breaker text not null references circuit_breakers (name),
+    from_state text not null,
+    to_state text not null,
+    reason text not null,
+    actor text not null,
+    at timestamptz not null default clock_timestamp()
+);
+create index circuit_breaker_history on circuit_breaker_transitions (breaker, id desc);
+create trigger facts_are_final before update or delete on circuit_breaker_transitions
+    for each row execute function facts_are_final();

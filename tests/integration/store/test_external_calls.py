@@ -9,10 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
+from contracts.chassis import breakers
+from contracts.chassis.breakers import Breaker, CircuitOpen
 from contracts.chassis.errors import Misunderstood, Unavailable
 from contracts.chassis.external_calls import Answer, ExternalCalls
 from contracts.chassis.postgres import Database
 
+pytestmark = pytest.mark.usefixtures("breaker")
 KEY = "order-1:authorize:1"
 PAID = Answer({"reference": "auth_1"})
 
@@ -51,6 +54,11 @@ class Provider:
     def calls(self, database: Database) -> ExternalCalls:
         http = httpx.AsyncClient(base_url="http://provider", transport=httpx.MockTransport(self))
         return ExternalCalls(database, "payments", http, refusals=(402, 409))
+
+
+@pytest.fixture
+async def breaker(database: Database) -> None:
+    await database.execute("insert into circuit_breakers (name) values ('payments')")
 
 
 def silence() -> None:
@@ -197,3 +205,36 @@ async def test_calls_of_other_keys_are_other_calls(database: Database):
     await asks(calls)
     await asks(calls, "order-1:capture:1")
     assert provider.done == {KEY: 1, "order-1:capture:1": 1}
+
+
+async def test_while_the_breaker_is_open_nothing_is_begun(database: Database):
+    """No intent is written for a call that does not go out; afterwards it is as if nothing had been."""
+    provider = Provider()
+    calls = ExternalCalls(
+        database,
+        "payments",
+        httpx.AsyncClient(base_url="http://provider", transport=httpx.MockTransport(provider)),
+        refusals=(402,),
+        breaker=Breaker(database, "payments", believed_seconds=-1),
+    )
+    await breakers.set_by_hand(database, "payments", "OPEN", reason="test", actor="ada")
+    with pytest.raises(CircuitOpen):
+        await asks(calls)
+    assert await database.fetch("select * from external_calls") == []
+    await breakers.set_by_hand(database, "payments", "CLOSED", reason="test", actor="ada")
+    assert await asks(calls) == PAID
+    assert provider.asked == ["POST"]
+
+
+async def test_refusals_do_not_open_the_breaker(database: Database):
+    """A no is an answer, however often it comes; silence is none."""
+    await database.execute("update circuit_breakers set threshold = 2")
+    provider = Provider(status=402, content={"code": "card_declined"})
+    for n in range(5):
+        await asks(provider.calls(database), f"order-{n}:authorize:1")
+    assert (await breakers.find(database, "payments")).state == "CLOSED"
+    silent = Provider(script=[silence] * 2)
+    for n in range(2):
+        with pytest.raises(Unavailable):
+            await asks(silent.calls(database), f"order-{n}:capture:1")
+    assert (await breakers.find(database, "payments")).state == "OPEN"
