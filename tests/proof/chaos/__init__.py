@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, help="how long orders come; 0.6 for each if not given")
     parser.add_argument("--freeze", type=float, default=16.0, help="seconds that a process stands still")
     parser.add_argument("--kafka", default="embedded", choices=("embedded", "apache"))
+    parser.add_argument("--kinds", nargs="+", choices=FAULTS, metavar="KIND", help="only these faults")
     parser.add_argument("--clocks", action="store_true", help="wrong clocks too; needs libfaketime")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="where the run is kept")
     parser.add_argument("--judge", type=Path, metavar="FILE", help="judge a run that was kept, run nothing")
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> Report:
         options.orders,
         options.faults,
         seconds=options.seconds or SECONDS_PER_ORDER * options.orders,
-        kinds=FAULTS if options.clocks else USUAL,
+        kinds=options.kinds or (FAULTS if options.clocks else USUAL),
         freeze_seconds=options.freeze,
     )
     return chaos(plan, kafka=options.kafka, keep=options.keep)

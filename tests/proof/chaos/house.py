@@ -34,6 +34,11 @@ class DoubledStack(Stack):
         self.added: dict[str, dict[str, str]] = {}
         """More environment for a process, from its next start on."""
 
+    @property
+    def forgets_records(self) -> bool:
+        """True where the broker keeps its records in memory only."""
+        return self._kafka == "embedded"
+
     def urls(self, service: Service) -> list[str]:
         """Where both doors of the service stand."""
         return [self.url(service), f"http://127.0.0.1:{self._seconds[second_name(service, 'api')]}"]

@@ -10,7 +10,7 @@ _CHUNK = 64 * 1024
 
 
 class Proxy:
-    """One address that stays the same, in front of one that may move."""
+    """An address in front of another one."""
 
     def __init__(self, name: str, target: Callable[[], str], *, is_kafka: bool = False) -> None:
         self.name = name
@@ -27,13 +27,19 @@ class Proxy:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        await self.move()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
         self.cut()
+
+    async def move(self) -> None:
+        """It stands somewhere else; nobody listens at the address it had."""
+        before, self._server = self._server, await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        if before is not None:
+            before.close()
 
     @property
     def port(self) -> int:
