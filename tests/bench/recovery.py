@@ -6,6 +6,7 @@ counts is the first thing that only the killed process can have done."""
 import argparse
 import asyncio
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -116,6 +117,10 @@ async def _kill(stack: Stack, victim: Victim) -> float:
     # What was under way when it died is none of its progress.
     since = time.time() + 0.05
     moment = await _progress(stack, victim, since)
+    if moment - struck_at > victim.limit_seconds:
+        kept = Path(tempfile.gettempdir()) / f"tandem-recovery-{victim.name}-{struck_at:.0f}"
+        shutil.copytree(stack.state.logs, kept)
+        print(f"{victim.name} was late; the logs are in {kept}", file=sys.stderr, flush=True)
     for each in stack.children.values():
         await asyncio.to_thread(each.wait_ready, _PATIENCE_SECONDS)
     await asyncio.sleep(_CALM_SECONDS)

@@ -26,6 +26,7 @@ _LEFT: dict[str, LiteralString] = {
     "parcels": "select count(*) from fulfillment_view where stage not in ('SHIPPED', 'CANCELLED', 'FAILED')",
     "knocks": "select count(*) from knocks",
     "receipts": "select count(*) from receipts where status not in ('REJECTED', 'EFFECTIVE', 'SUPERSEDED')",
+    "exceptions": "select count(*) from exceptions where resolved_at is null",
     "outbox": "select count(*) from outbox where published_at is null and parked_at is null",
 }
 _HEARD: LiteralString = "select count(*) from inbox"
@@ -37,6 +38,10 @@ _STUCK: LiteralString = """
     union all
     select 'a record is parked: ' || reason
     from parked
+    union all
+    select 'an exception is open: ' || code || coalesce(' of ' || step, '')
+    from exceptions
+    where resolved_at is null
     """
 _STOCK: LiteralString = "select * from stock"
 _NON_DETERMINISM = ("TMPRL1100", "ondeterminis")
@@ -76,7 +81,7 @@ async def _left(house: House, stores: Stores) -> dict[str, int]:
         "orders": await count("orders", _LEFT["orders"]),
         "parcels": await count("fulfillments", _LEFT["parcels"]),
     }
-    for name in ("knocks", "receipts", "outbox"):
+    for name in ("knocks", "receipts", "exceptions", "outbox"):
         left[name] = sum([await count(database, _LEFT[name]) for database in DATABASES])
     facts = [await count(database, _FACTS) for database in DATABASES]
     heard = [await count(database, _HEARD) for database in DATABASES]

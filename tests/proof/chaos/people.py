@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, LiteralString
 
 import httpx
@@ -14,6 +14,7 @@ from tests.proof.chaos.plan import Command, Create
 from tests.proof.chaos.stores import Stores
 from tests.proof.chaos.watch import Watch
 from tests.proof.record import Message, Placed, Sent
+from tests.proof.record import Service as StoreName
 
 NAME, EMAIL, STREET = "Quirina Tumultsdottir", "quirina@tumult.example", "99 Upheaval Alley"
 SECOND_STREET = "1 Quieter Crescent"
@@ -31,6 +32,7 @@ _OPEN_PARCELS: LiteralString = """
     from fulfillment_view
     where stage not in ('SHIPPED', 'CANCELLED', 'FAILED')
     """
+_OPEN_EXCEPTIONS: LiteralString = "select id from exceptions where resolved_at is null"
 _HELD_ORDERS: LiteralString = """
     select order_id
     from order_view
@@ -58,9 +60,6 @@ class Journal:
     operations: list[Operation] = field(default_factory=list[Operation])
     placed: list[Placed] = field(default_factory=list[Placed])
     sent: list[Sent] = field(default_factory=list[Sent])
-
-    def as_json(self) -> list[Json]:
-        return [asdict(each) for each in self.operations]
 
 
 class Doors:
@@ -225,7 +224,9 @@ class Operator:
             await self._work()
             if self.helps == "yes":
                 await self._free_orders()
-            await asyncio.sleep(0.5 if self.helps == "no" else 2.0)
+                await self._look_after("order_service", "orders")
+                await self._look_after("fulfillment_service", "fulfillments")
+            await asyncio.sleep(0.5 if self.helps == "no" else 3.0)
 
     async def _work(self) -> None:
         for row in await self._stores.rows("fulfillments", _OPEN_PARCELS):
@@ -234,7 +235,7 @@ class Operator:
             if document["holds"]:
                 if self.helps == "yes":
                     await self._ask("fulfillment_service", "DELETE", f"{path}/holds")
-            elif document["exception"]:
+            elif document.get("exception"):
                 await self._ask("fulfillment_service", "POST", f"{path}/exceptions/resolve")
             elif document["mode"] == "manual" and step and document["stepOpen"] == (step != "hand-over"):
                 await self._ask("fulfillment_service", "POST", f"{path}/steps/{step}/complete")
@@ -242,6 +243,11 @@ class Operator:
     async def _free_orders(self) -> None:
         for row in await self._stores.rows("orders", _HELD_ORDERS):
             await self._ask("order_service", "DELETE", f"/orders/{row['order_id']}/holds")
+
+    async def _look_after(self, service: Service, database: StoreName) -> None:
+        """Whatever waits for a person is tried again."""
+        for row in await self._stores.rows(database, _OPEN_EXCEPTIONS):
+            await self._ask(service, "POST", f"/exceptions/{row['id']}/retry")
 
     async def _ask(self, service: Service, method: str, path: str) -> None:
         self._done += 1

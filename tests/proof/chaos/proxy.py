@@ -1,6 +1,7 @@
 """A TCP proxy on loopback through which connections are cut and slowed."""
 
 import asyncio
+import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,7 @@ class Proxy:
         self._target = target
         self._is_kafka = is_kafka
         self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -34,10 +36,11 @@ class Proxy:
         if self._server is not None:
             self._server.close()
         self.cut()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def move(self) -> None:
         """It stands somewhere else; nobody listens at the address it had."""
-        before, self._server = self._server, await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        before, self._server = self._server, await asyncio.start_server(self._accept, "127.0.0.1", 0)
         if before is not None:
             before.close()
 
@@ -58,20 +61,25 @@ class Proxy:
         """Every connection is reset; how many that were."""
         count = self.connections
         for writer in self._open:
-            writer.transport.abort()
+            _reset(writer)
         self._open.clear()
         return count
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = self._target().rpartition(":")
         if self.is_closed or not port:
             self.refused += 1
-            writer.transport.abort()
+            _reset(writer)
             return
         try:
             back, forth = await asyncio.open_connection(host, int(port))
         except OSError:
-            writer.transport.abort()
+            _reset(writer)
             return
         self._open |= {writer, forth}
         answers = self._frames(back, writer, host, int(port)) if self._is_kafka else self._pass(back, writer)
@@ -96,7 +104,7 @@ class Proxy:
     ) -> None:
         """A Kafka broker says where it stands, and clients go there: it is made to say our address."""
         said = host.encode() + struct.pack(">i", port)
-        ours = host.encode() + struct.pack(">i", self.port)
+        ours = host.encode() + struct.pack(">i", writer.get_extra_info("sockname")[1])
         with suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 size = await reader.readexactly(4)
@@ -109,3 +117,10 @@ class Proxy:
             await asyncio.sleep(self.delay_seconds)
         writer.write(chunk)
         await writer.drain()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """The other side sees a reset, and no end in good order."""
+    found: socket.socket = writer.get_extra_info("socket")
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

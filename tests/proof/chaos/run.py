@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ def chaos(plan: Plan, *, kafka: str = "embedded", keep: Path | None = None) -> R
     with tempfile.TemporaryDirectory(prefix="tandem-chaos-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        record, exercised = asyncio.run(_run(plan, folder / "state", kafka, began))
+        record, exercised, operations = asyncio.run(_run(plan, folder / "state", kafka, began))
     keep = keep or Path(tempfile.gettempdir()) / f"tandem-chaos-{plan.seed}.jsonl"
-    saved.save(keep, {"seed": plan.seed, "exercised": exercised}, record)
+    about = {"seed": plan.seed, "exercised": exercised, "plan": asdict(plan), "operations": operations}
+    saved.save(keep, about, record)
     found = judged(record)
     _say(began, f"{len(found)} violations; kept as {keep}")
     return Report(plan.seed, found, exercised, time.monotonic() - began, _advice(keep))
@@ -59,7 +61,9 @@ def _say(began: float, line: str) -> None:
     print(f"{time.monotonic() - began:6.1f} s  {line}", file=sys.stderr, flush=True)
 
 
-async def _run(plan: Plan, folder: Path, kafka: str, began: float) -> tuple[Record, dict[str, Any]]:
+async def _run(
+    plan: Plan, folder: Path, kafka: str, began: float
+) -> tuple[Record, dict[str, Any], list[dict[str, Any]]]:
     def say(line: str) -> None:
         _say(began, line)
 
@@ -81,7 +85,8 @@ async def _run(plan: Plan, folder: Path, kafka: str, began: float) -> tuple[Reco
             await doors.close()
         say("recording")
         record = await recorded(house, stores, journal, struck)
-        return record, await _exercised(house, journal, struck, watch.facts)
+        exercised = await _exercised(house, journal, struck, watch.facts)
+        return record, exercised, [asdict(each) for each in journal.operations]
 
 
 async def _play(plan: Plan, shop: Shop, faults: Faults, say: Any) -> list[Struck]:
