@@ -1,7 +1,9 @@
 """Both services' databases, stream by stream: what is stored, what it means, and what the views show."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -29,6 +31,8 @@ class Keeper:
     folded: Callable[[Any], Json]
     is_ended: Callable[[Any], bool]
     stream: Callable[[str], str]
+    order_id_of: Callable[[str], str]
+    """Of a stream. Raises ValueError for one that is no order's."""
     view: LiteralString
     """The rows of the service's own view, with an `id` for each."""
 
@@ -58,6 +62,7 @@ ORDERS = Keeper(
     folded=_order,
     is_ended=lambda state: state.step is Step.END,
     stream=order.stream,
+    order_id_of=order.order_id_of,
     view="select *, order_id as id from order_view where order_id = any(%(orders)s)",
 )
 FULFILLMENTS = Keeper(
@@ -66,15 +71,11 @@ FULFILLMENTS = Keeper(
     folded=_parcel,
     is_ended=lambda state: state.is_ended,
     stream=fulfillment.stream,
+    order_id_of=fulfillment.order_id_of,
     view="select *, fulfillment_id as id from fulfillment_view where order_id = any(%(orders)s)",
 )
 
 _STREAMS: LiteralString = "select distinct stream from events"
-_OF: LiteralString = """
-    select distinct stream
-    from events
-    where stream like any(%(patterns)s)
-    """
 _FACTS: LiteralString = """
     select version, event_id::text as event_id
     from events
@@ -107,25 +108,31 @@ class Stores:
     def __init__(self, orders_database: Database, fulfillments_database: Database) -> None:
         self._orders = orders_database
         self._fulfillments = fulfillments_database
+        self._names: list[Mapping[str, list[str]]] = []
+        """Of the streams of each order, in either service."""
 
     async def order_ids(self) -> list[str]:
-        """Every order that either service has a fact of."""
-        found = {
-            order.order_id_of(row["stream"].removeprefix("order-"))
-            for row in await self._orders.fetch(_STREAMS)
-        }
-        for row in await self._fulfillments.fetch(_STREAMS):
-            found.add(fulfillment.order_id_of(row["stream"].removeprefix("fulfillment-")))
-        return sorted(found)
+        """Every order that either service has a fact of, as of now."""
+        self._names = [await _named(keeper, database) for keeper, database in self._kept()]
+        return sorted(self._names[0].keys() | self._names[1].keys())
 
     async def streams(self, order_ids: Sequence[str]) -> dict[str, Stream]:
         """The streams of these orders and of their parcels, by name."""
-        ours = await _kept(ORDERS, self._orders, order_ids)
-        parcels = await _kept(FULFILLMENTS, self._fulfillments, order_ids)
+        if not self._names:
+            await self.order_ids()
+        ours, parcels = [
+            await _read_all(
+                keeper, database, order_ids, [name for each in order_ids for name in names.get(each, ())]
+            )
+            for (keeper, database), names in zip(self._kept(), self._names, strict=True)
+        ]
         await _heard(self._fulfillments, ours)
         await _heard(self._orders, parcels)
         await self._shown_elsewhere(order_ids, ours, parcels)
         return {**ours, **parcels}
+
+    def _kept(self) -> tuple[tuple[Keeper, Database], tuple[Keeper, Database]]:
+        return (ORDERS, self._orders), (FULFILLMENTS, self._fulfillments)
 
     async def _shown_elsewhere(
         self, order_ids: Sequence[str], ours: Mapping[str, Stream], parcels: Mapping[str, Stream]
@@ -153,12 +160,20 @@ class Stores:
                 }
 
 
-async def _kept(keeper: Keeper, database: Database, order_ids: Sequence[str]) -> dict[str, Stream]:
+async def _named(keeper: Keeper, database: Database) -> Mapping[str, list[str]]:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for row in await database.fetch(_STREAMS):
+        # What is no order's is not ours to judge.
+        with suppress(ValueError):
+            found[keeper.order_id_of(row["stream"])].append(row["stream"])
+    return found
+
+
+async def _read_all(
+    keeper: Keeper, database: Database, order_ids: Sequence[str], stored: Sequence[str]
+) -> dict[str, Stream]:
     wanted = list(order_ids)
     shown = {keeper.stream(row["id"]): row for row in await database.fetch(keeper.view, orders=wanted)}
-    patterns = [f"{keeper.stream(order_id)}%" for order_id in order_ids]
-    stored = await database.fetch(_OF, patterns=patterns)
-    names = {row["stream"] for row in stored} | shown.keys()
     outbox: dict[str, list[Waiting]] = {}
     for row in await database.fetch(_OUTBOX, orders=wanted):
         subject, told = told_by(row["headers"], row["body"])
@@ -169,7 +184,7 @@ async def _kept(keeper: Keeper, database: Database, order_ids: Sequence[str]) ->
         name: await _read(
             keeper, database, journal, Stream(name, outbox=outbox.get(name, ())), shown.get(name)
         )
-        for name in sorted(names)
+        for name in sorted({*stored, *shown})
     }
 
 

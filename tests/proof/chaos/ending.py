@@ -20,6 +20,8 @@ from tests.proof.record import Ended, LogLine, Record, Struck, View
 STILL_SECONDS = 240
 """So long nothing may change before what is left counts as stuck."""
 _TELL_SECONDS = 10
+_AT_ONCE = 200
+"""Orders whose streams are folded together."""
 
 _LEFT: dict[str, LiteralString] = {
     "orders": "select count(*) from order_view where step <> 'end'",
@@ -159,12 +161,15 @@ async def _views(house: House, orders: list[str]) -> list[View]:
         Database(PostgresSettings(url=urls[0]), "proof") as ours,
         Database(PostgresSettings(url=urls[1]), "proof") as theirs,
     ):
-        for stream in (await verified.Stores(ours, theirs).streams(orders)).values():
-            is_order = stream.name.startswith("order-")
-            own, other = DATABASES if is_order else reversed(DATABASES)
-            found.append(View(own, stream.name, stream.shown, stream.folded or {"trouble": stream.trouble}))
-            if stream.meant is not None:
-                found.append(View(other, stream.name, stream.heard, stream.meant))
+        both = verified.Stores(ours, theirs)
+        for start in range(0, len(orders), _AT_ONCE):
+            for stream in (await both.streams(orders[start : start + _AT_ONCE])).values():
+                is_order = stream.name.startswith("order-")
+                own, other = DATABASES if is_order else reversed(DATABASES)
+                folded = stream.folded or {"trouble": stream.trouble}
+                found.append(View(own, stream.name, stream.shown, folded))
+                if stream.meant is not None:
+                    found.append(View(other, stream.name, stream.heard, stream.meant))
     return found
 
 

@@ -30,7 +30,8 @@ class DoubledStack(Stack):
         super().__init__(folder, kafka=kafka, settings={"TANDEM_LOG_FORMAT": "json"})
         self._proxies = proxies
         doubled = [second_name(service, role) for service in SERVICES for role in DOUBLED]
-        self._seconds = dict(zip(doubled, Ports.anywhere().taken.values(), strict=False))
+        beside = Ports.counted_from(max(self.ports.taken.values()) + 1)
+        self._seconds = dict(zip(doubled, beside.taken.values(), strict=False))
         self.added: dict[str, dict[str, str]] = {}
         """More environment for a process, from its next start on."""
 
