@@ -13,6 +13,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from contracts import fulfillment as contract
+from contracts.chassis.seen import Seen
 from contracts.chassis.temporal import Arrivals, Policy, decoded, start_outside, stored
 from contracts.envelope import Wish
 from contracts.fulfillment import FulfillmentProgressView, FulfillmentStatusView, StartFulfillment
@@ -42,10 +43,16 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
         self._parcel = Snapshot()
         self._request: StartFulfillment | None = None
         self._arrivals: Arrivals[Arrival] = Arrivals()
+        self._is_put_back = False
         self._news: deque[str] = deque()
         self._is_telling = False
         self._is_over = False
         self._clock: asyncio.Task[None] | None = None
+
+    @property
+    def seen(self) -> Seen:
+        """As far as it knows its stream; each activity is told."""
+        return Seen(self._parcel.version, self._is_put_back)
 
     @workflow.run
     async def run(self, fulfillment_id: str) -> Outcome:
@@ -78,10 +85,7 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
         with suppress(TimeoutError):
             await workflow.wait_condition(lambda: self._request is not None, timeout=REQUEST_WAIT)
         if self._request is None:
-            # Failed and not completed, so that the order may still start a workflow of this name.
-            raise ApplicationError(
-                "nobody asked for this fulfillment", type=Code.NOT_FOUND, non_retryable=True
-            )
+            raise _nobody_asked()
         return self._request
 
     async def _work(self) -> None:
@@ -183,8 +187,11 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
 
     def _see(self, seen: Snapshot) -> None:
         """The newest snapshot counts; a wish that was answered or took effect since the last one is news."""
-        if seen.version < self._parcel.version:
+        if seen.version < self._parcel.version and not seen.is_put_back:
             return
+        if seen.is_put_back and not seen.version:
+            raise _nobody_asked()
+        self._is_put_back |= seen.is_put_back
         before, self._parcel = self._parcel, seen
         self._news.extend(command_id for command_id in before.waiting if command_id not in seen.waiting)
         self._news.extend(
@@ -342,6 +349,11 @@ Arrival = tuple[str, Wish] | Literal["knock", "alarm"]
 
 # A signal's argument is what its JSON says and no more: beside `*extra` Temporal's SDK ignores the types.
 _REQUEST: TypeAdapter[StartFulfillment | None] = TypeAdapter(contract.StartSignal)
+
+
+def _nobody_asked() -> ApplicationError:
+    """Failed and not completed, so that the order may still start a workflow of this name."""
+    return ApplicationError("nobody asked for this fulfillment", type=Code.NOT_FOUND, non_retryable=True)
 
 
 def _place(seen: Snapshot) -> tuple[str | None, bool, bool]:

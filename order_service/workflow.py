@@ -11,6 +11,7 @@ from temporalio.common import RawValue
 
 from contracts import fulfillment
 from contracts import order as contract
+from contracts.chassis.seen import Seen
 from contracts.chassis.temporal import Arrivals, Policy, decoded, start_outside, stored
 from contracts.envelope import CommandOutcome, Wish
 from contracts.order import FulfillmentCompleted, OrderProgressView, OrderStatusView
@@ -36,9 +37,15 @@ class OrderWorkflow(contract.OrderApi):
         self._order_id = order_id
         self._order = Snapshot()
         self._arrivals: Arrivals[Arrival] = Arrivals()
+        self._is_put_back = False
         self._sent: set[str] = set()
         self._renewal: asyncio.Task[Snapshot] | None = None
         """Runs beside whatever else is done; a provider that is away keeps no wish waiting."""
+
+    @property
+    def seen(self) -> Seen:
+        """As far as it knows its stream; each activity is told."""
+        return Seen(self._order.version, self._is_put_back)
 
     @workflow.run
     async def run(self, order_id: str) -> Outcome:
@@ -116,9 +123,13 @@ class OrderWorkflow(contract.OrderApi):
                 await self._is_quiet(workflow.now() + ASK_AGAIN)
 
     async def _end(self) -> Outcome:
-        """Whoever wished something in the last moment has a receipt too."""
+        """Whoever wished something in the last moment has a receipt too.
+
+        Where the store was put back to a time before it, this is not the end, and the story goes on there."""
         await self._serve()
         await workflow.wait_condition(workflow.all_handlers_finished)
+        if self._order.outcome is None and self._is_put_back:
+            return await self.run(self._order_id)
         if self._order.outcome is None:
             raise AssertionError(f"the order stopped at {self._order.step} without an end")
         return self._order.outcome
@@ -219,8 +230,10 @@ class OrderWorkflow(contract.OrderApi):
             workflow.continue_as_new(self._order_id)
 
     def _see(self, seen: Snapshot) -> None:
-        if seen.version >= self._order.version:
+        """The newest snapshot counts, or the one that a person said is right."""
+        if seen.version >= self._order.version or seen.is_put_back:
             self._order = seen
+            self._is_put_back |= seen.is_put_back
             workflow.set_current_details(f"{seen.status}: next {seen.step}")
 
     # Signals only note what arrived; they never decide and never raise. Because of `*extra` the SDK leaves

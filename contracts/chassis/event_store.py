@@ -9,7 +9,7 @@ reloads and decides again.
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Generic, LiteralString, TypeVar
 from uuid import UUID
 
@@ -17,13 +17,31 @@ import psycopg
 from pydantic import BaseModel, ConfigDict
 from uuid_utils.compat import uuid7
 
-from contracts.chassis.errors import Conflict
+from contracts.chassis.errors import Conflict, StoreBehind
+from contracts.chassis.exceptions import Trouble, raise_
 from contracts.chassis.postgres import Connection, Database, Row
+from contracts.chassis.seen import seen
 from contracts.chassis.telemetry import current_traceparent
+from contracts.values import Code
 
 ATTEMPTS = 8
 """Times a decision is taken. From the second on the losers queue up for the stream, so that only writers who
 come fresh can still be faster: 16 writers of one stream needed 3 at most."""
+
+ACCEPTED_FOR = timedelta(minutes=10)
+"""What waits when a person accepts a shorter stream goes on, and so does what its workflow asks before it
+has heard of it; an older word is about another time that the store was put back."""
+
+# Only when a stream is shorter than its workflow knew it.
+_ACCEPTED: LiteralString = """
+    select 1
+    from exceptions
+    where stream = %(stream)s
+      and code = 'STORE_BEHIND'
+      and resolution = 'skip'
+      and resolved_at > %(since)s
+    limit 1
+    """
 
 _LOCK: LiteralString = "select pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
@@ -101,6 +119,8 @@ class Change(Generic[S, F]):
     state: S
     version: int
     recorded: Sequence[Recorded[F]]
+    is_put_back: bool = False
+    """The stream is shorter than its workflow knew it, and a person said that this is right."""
 
 
 Decision = Callable[[Connection, S | None], Awaitable[Sequence[F]]]
@@ -199,9 +219,15 @@ class Journal(Generic[S, F]):
         """Writes what must follow from new facts in their transaction: projection, outbox rows, receipts."""
 
     async def read(self, stream: str) -> Change[S, F] | None:
-        """The stream as it is now, with its facts; None when nothing was ever recorded."""
-        async with self.database.connection() as connection:
-            return await self._loaded(stream, await self._store.asked(connection, stream))
+        """The stream as it is now, with its facts; None when nothing was ever recorded.
+
+        Raises StoreBehind when the workflow that asks has seen more of it, here and in what follows."""
+        try:
+            async with self.database.connection() as connection:
+                return await self._loaded(connection, stream, await self._store.asked(connection, stream))
+        except StoreBehind as behind:
+            await self._tell_somebody(behind)
+            raise
 
     async def change(self, stream: str, cause: Cause, decide: Decision[S, F]) -> Change[S, F]:
         """The decision's facts are stored with all that follows from them.
@@ -216,6 +242,9 @@ class Journal(Generic[S, F]):
                 async with self.database.transaction() as connection:
                     connection.contended = attempt > 1
                     return await work(connection)
+            except StoreBehind as behind:
+                await self._tell_somebody(behind)
+                raise
             except Conflict:
                 if attempt == ATTEMPTS:
                     raise
@@ -240,8 +269,9 @@ class Journal(Generic[S, F]):
         asked: Asked | None = None,
     ) -> Change[S, F]:
         """The same inside a transaction of the caller's, who runs it again on Conflict."""
-        loaded = await self._loaded(stream, asked or await self.asked(connection, stream))
+        loaded = await self._loaded(connection, stream, asked or await self.asked(connection, stream))
         before = loaded.state if loaded else None
+        is_put_back = loaded is not None and loaded.is_put_back
         version = loaded.version if loaded else 0
         facts = await decide(connection, before)
         state = before
@@ -250,15 +280,43 @@ class Journal(Generic[S, F]):
         if state is None:
             raise AssertionError(f"a decision left {stream} empty")
         if not facts:
-            return Change(stream, before, state, version, [])
+            return Change(stream, before, state, version, [], is_put_back)
         recorded = await self._store.append(connection, stream, version, facts, cause)
-        change = Change(stream, before, state, version + len(facts), recorded)
+        change = Change(stream, before, state, version + len(facts), recorded, is_put_back)
         await self._follow(connection, change)
         return change
 
-    async def _loaded(self, stream: str, asked: Asked) -> Change[S, F] | None:
+    async def _loaded(self, connection: Connection, stream: str, asked: Asked) -> Change[S, F] | None:
         recorded = await self._store.read(asked)
+        version = recorded[-1].version if recorded else 0
+        is_put_back = version < seen().version
+        if is_put_back:
+            await _expect_accepted(connection, stream, version)
         state: S | None = None
         for each in recorded:
             state = self._evolve(state, each.fact)
-        return None if state is None else Change(stream, None, state, recorded[-1].version, recorded)
+        return None if state is None else Change(stream, None, state, version, recorded, is_put_back)
+
+    async def _tell_somebody(self, behind: StoreBehind) -> None:
+        """A person knows that the stream lacks what its workflow has seen; known already, nothing changes."""
+        trouble = Trouble(
+            stream=behind.stream,
+            subject=behind.stream.partition("-")[2],
+            code=Code.STORE_BEHIND,
+            fault="mismatch",
+            reason="The workflow has seen facts that the store lacks. Retry when they are back; skip when "
+            "the store is right as it is: what went out since is looked up before anything is done.",
+            evidence={"seen": behind.seen, "stored": behind.stored},
+            resolutions=("retry", "skip"),
+        )
+        async with self.database.transaction() as connection:
+            await raise_(connection, trouble)
+
+
+async def _expect_accepted(connection: Connection, stream: str, version: int) -> None:
+    """Raises StoreBehind unless a person has said, since the workflow asked, that this is right."""
+    known = seen()
+    since = known.asked_at - ACCEPTED_FOR if known.asked_at else None
+    rows = await connection.execute(_ACCEPTED, {"stream": stream, "since": since})
+    if await rows.fetchone() is None:
+        raise StoreBehind(stream, seen=known.version, stored=version)

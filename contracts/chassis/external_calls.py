@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from contracts.chassis.breakers import Breaker
 from contracts.chassis.errors import Misunderstood, Unavailable
 from contracts.chassis.postgres import Database, Row
+from contracts.chassis.seen import seen
 
 CALLS = Counter("tandem_provider_calls", "What became of a call", ["provider", "outcome"])
 
@@ -98,9 +99,11 @@ class ExternalCalls:
         begun = await self._begin(provider_key)
         if begun["status"] in ("CONFIRMED", "FAILED"):
             return _stored(begun)
+        # A store that was put back may have forgotten an attempt.
+        is_new = begun["status"] == "INTENT" and not seen().is_put_back
         try:
             async with self._breaker.guarding(provider_key):
-                reply = await self._replied(provider_key, path, body, is_new=begun["status"] == "INTENT")
+                reply = await self._replied(provider_key, path, body, is_new=is_new)
                 refusal = self._refusal(reply)
             content = {} if refusal else {name: reply.content[name] for name in keep}
         except Exception as error:

@@ -14,6 +14,7 @@ from contracts.chassis.errors import Invalid, NotFound, TooMany
 from contracts.chassis.event_store import Cause, Change
 from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, refuse
+from contracts.chassis.seen import seen
 from contracts.envelope import CommandOutcome, Wish, WishName
 from contracts.fulfillment import HAND_OVER, StartFulfillment, label_step
 from contracts.order import FulfillmentCompleted, OrderStatusView
@@ -82,7 +83,7 @@ class FulfillmentActivities:
         """The stream as it is, its standing holds as they are now; version 0 when nothing was recorded."""
         change = await self._journal.read(contract.stream(fulfillment_id))
         if change is None:
-            return Snapshot()
+            return Snapshot(is_put_back=seen().version > 0)
         if any(hold.standing for hold in change.state.holds):
             change = await self._meet(fulfillment_id, "load", steps.meet)
         return snapshot(change)

@@ -17,6 +17,8 @@ class Snapshot(Message):
     """What the workflow needs to know of its stream. Small: every step writes one into the history."""
 
     version: int = 0
+    is_put_back: bool = False
+    """The store was put back to this, and a person said that it is right."""
     """0 is a stream in which nothing was ever recorded."""
     stage: Stage = Stage.WAITING
     status: str = Stage.WAITING.value
@@ -57,6 +59,7 @@ def snapshot(change: Change[Fulfillment, FulfillmentEvent]) -> Snapshot:
     state = change.state
     return Snapshot(
         version=change.version,
+        is_put_back=change.is_put_back,
         stage=state.stage,
         status=state.status,
         paused_from=paused_from(state),

@@ -14,6 +14,8 @@ class Snapshot(Message):
     """What the workflow needs to know of its stream; small, for every step writes one into the history."""
 
     version: int = 0
+    is_put_back: bool = False
+    """The store was put back to this, and a person said that it is right."""
     stage: Stage = Stage.PENDING
     status: str = Stage.PENDING.value
     payment: PaymentStatus = PaymentStatus.NONE
@@ -37,6 +39,7 @@ def snapshot(change: Change[Order, OrderEvent]) -> Snapshot:
     order = change.state
     return Snapshot(
         version=change.version,
+        is_put_back=change.is_put_back,
         stage=order.stage,
         status=order.status,
         payment=order.payment,

@@ -1,5 +1,6 @@
 """A history that has grown long is left behind, and nothing of the order or its parcel is lost with it."""
 
+import json
 from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import pytest_asyncio
 from temporalio.client import WorkflowHandle
 
+from contracts.chassis.temporal.remembrance import HEADER
 from contracts.envelope import Wish, WishPayload
 from contracts.fulfillment import FulfillmentApi
 from contracts.values import Hold
@@ -154,12 +156,15 @@ async def comes_to(parcel: WorkflowHandle[Any, Any], step_key: str) -> None:
 
 
 async def test_a_held_order_stays_held_in_the_next_run(pair: Pair):
-    """The hold is in the stream; released, the order goes on from the very step."""
+    """The hold is in the stream, and the run is told how far it was seen; released, the order goes on."""
     order_id = await pair.place("long-and-held")
     await pair.wishes(order_id, "applyHold", "hold")
     async with pair.working():
         await goes_on_in_another_run(pair, order_id)
         order = await pair.order(order_id)
         assert (order.is_stopped, order.step) == (True, Step.HOLD_STOCK)
+        [started, *_] = (await pair.workflow(order_id).fetch_history()).events
+        told = started.workflow_execution_started_event_attributes.header.fields[HEADER]
+        assert json.loads(told.data) == [2, False]
         await pair.wishes(order_id, "releaseHold", "release")
         assert await pair.workflow(order_id).result() == "SHIPPED"

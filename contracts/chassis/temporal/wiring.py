@@ -31,6 +31,7 @@ from contracts.chassis import telemetry
 from contracts.chassis.errors import Unavailable
 from contracts.chassis.settings import Profile, TemporalSettings
 from contracts.chassis.temporal.codec import KeyRing, PayloadCodec, SealedFailures
+from contracts.chassis.temporal.remembrance import Remembrance
 from contracts.chassis.temporal.translation import ClientSpans, Translator
 
 _BACKOFF_LIMIT_SECONDS = 5.0
@@ -115,6 +116,7 @@ def plugin(ring: KeyRing, namespace: str, settings: TemporalSettings) -> SimpleP
         # is passed on, and each activity, start and signal has one span of ours.
         *([ClientSpans(), OpenTelemetryInterceptor()] if with_plugin_tracing else [_stable_tracing()]),
         Translator(spans=with_plugin_tracing),
+        Remembrance(),
     ]
     return SimplePlugin(
         "tandem",
