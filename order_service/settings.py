@@ -14,6 +14,9 @@ class OrderPostgresSettings(PostgresSettings):
 
 class OrderApiSettings(ApiSettings):
     port: int = 3232
+    orders_wait_seconds: float = Field(default=20.0, gt=0)
+    """When new orders wait longer than this to get under way, further ones are answered 503 until they do
+    not; so after an overload all is normal again in about as long. Not during an outage."""
 
 
 class OrderKafkaSettings(KafkaSettings):

@@ -17,6 +17,7 @@ from contracts.chassis.watch import Watch
 from order_service.bootstrap import VERSION, Settings, intake_of, journal_of
 from order_service.consumer import CONSUMER, effect
 from order_service.rest import Door, router
+from order_service.rest.inflow import Inflow
 from order_service.settings import OrderApiSettings
 
 
@@ -45,6 +46,7 @@ async def open_role(settings: Settings, health: Health) -> AsyncGenerator[Role]:
         watch = Watch(database)
         inspect = inspector("orders", contract.TASK_QUEUE)
         app.state.door = Door(database, intake_of(journal_of(database), settings.deadlines), watch, inspect)
+        app.state.inflow = Inflow(database, settings.api.orders_wait_seconds)
         app.state.parked = Parked(database, Inbox(database, CONSUMER, effect))
         app.router.routes.extend(health.routes())
         api = settings.api

@@ -12,6 +12,7 @@ from contracts.order import PlaceOrder, Request
 from contracts.values import Message, WarehouseMode
 from order_service.demo import PACE_SECONDS, Scenario, Speed, demo_order, mode_of
 from order_service.rest.door import ByCaller, Door, ThroughDoor
+from order_service.rest.inflow import TakesOneMore
 
 router = APIRouter()
 
@@ -40,7 +41,7 @@ class Demo(Request):
     dry_run: bool = False
 
 
-@router.post("/orders/demo", status_code=201, responses=PLACED)
+@router.post("/orders/demo", status_code=201, responses=PLACED, dependencies=[TakesOneMore])
 async def place_demo_order(
     door: ThroughDoor, caller: ByCaller, demo: Annotated[Demo, Query()]
 ) -> JSONResponse:
@@ -49,7 +50,7 @@ async def place_demo_order(
     return await _place(door, caller, demo_order(demo.scenario), mode, pace)
 
 
-@router.post("/orders", status_code=201, responses=PLACED)
+@router.post("/orders", status_code=201, responses=PLACED, dependencies=[TakesOneMore])
 async def place_order(door: ThroughDoor, caller: ByCaller, body: PlaceOrder) -> JSONResponse:
     """The order is accepted for good; it is carried out also when Temporal or Kafka come back only later."""
     return await _place(door, caller, body)
