@@ -174,6 +174,13 @@ def lose_the_trace(record: Record) -> None:
     ]
 
 
+def change_the_trace(record: Record) -> None:
+    """Half of the way is in the trace of a wish."""
+    append(record, "order-", "HoldPlaced", handle="h")
+    record.facts[-1] = replace(record.facts[-1], trace="t2")
+    lose_the_trace(record)
+
+
 def name_somebody(record: Record) -> None:
     record.personal.add("Adalia")
     record.lines.append(LogLine("order-api.log", "cannot deliver to Adalia"))
@@ -226,6 +233,7 @@ SPOILT: list[tuple[str, Callable[[], Record], Callable[[Record], None]]] = [
     (checks.FOLDED, viewed, lambda r: show(r, {"status": "PENDING"})),
     (checks.FOLDED, viewed, lambda r: show(r, None)),
     (checks.TRACE, traced, lose_the_trace),
+    (checks.TRACE, traced, change_the_trace),
     (checks.LOGS, shipped, name_somebody),
     (checks.BUDGET, shipped, lambda r: r.workflows.append(Ended("w", "completed", None, events=5000))),
     (checks.BUDGET, shipped, lambda r: r.workflows.append(Ended("w", "completed", None, bytes=2**20))),

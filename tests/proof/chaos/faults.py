@@ -26,15 +26,21 @@ _DOUBLE_RECORDS: LiteralString = """
     """
 _DOUBLE_KNOCKS: Mapping[Service, LiteralString] = {
     "orders": """
-        insert into knocks (workflow_id, signal)
-        select 'order-workflow-' || order_id, 'knock'
-        from (select order_id from order_view order by placed_at desc limit 30) as newest
+        insert into knocks (workflow_id, signal, traceparent)
+        select 'order-workflow-' || order_id, 'knock', meta ->> 'traceparent'
+        from order_view
+        join events on stream = 'order-' || order_id and events.version = 1
+        order by placed_at desc
+        limit 30
         returning id
         """,
     "fulfillments": """
-        insert into knocks (workflow_id, signal)
-        select 'fulfillment-' || fulfillment_id, 'knock'
-        from (select fulfillment_id from fulfillment_view order by accepted_at desc limit 30) as newest
+        insert into knocks (workflow_id, signal, traceparent)
+        select 'fulfillment-' || fulfillment_id, 'knock', meta ->> 'traceparent'
+        from fulfillment_view
+        join events on stream = 'fulfillment-' || fulfillment_id and events.version = 1
+        order by accepted_at desc
+        limit 30
         returning id
         """,
 }
