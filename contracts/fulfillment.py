@@ -22,6 +22,8 @@ from contracts.values import (
 )  # fmt: skip
 
 TASK_QUEUE = "fulfillment-processing"
+CARRIER_QUEUE = "fulfillment-carrier"
+"""Calls to the carrier, which may be slow without keeping anything else from its place."""
 NAMESPACE = "fulfillments"
 TOPIC = "fulfillments.events.v1"
 SOURCE = "/fulfillments"

@@ -18,7 +18,7 @@ from zlib import crc32
 from prometheus_client import Counter
 from purgatory.domain.model import CLOSED, HALF_OPENED, OPENED, Context, OpenedState
 
-from contracts.chassis.errors import NotFound, Unavailable
+from contracts.chassis.errors import Away, NotFound, Unavailable
 from contracts.chassis.postgres import Connection, Database, Row
 from contracts.values import Code
 
@@ -80,7 +80,7 @@ HISTORY: LiteralString = """
     """
 
 
-class CircuitOpen(Unavailable):
+class CircuitOpen(Away):
     """The circuit breaker of the provider is open: it is not asked now, and the call is repeated later."""
 
     code = Code.CIRCUIT_OPEN

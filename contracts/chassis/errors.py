@@ -11,7 +11,8 @@ TandemError
 ├── StoreBehind   the store knows less than it did; nothing goes out until a person says what is right
 ├── Conflict      someone wrote first; decided again at once
 └── Unavailable   the other side does not answer; retried with back-off
-    └── Overloaded  more is asked at once than can be answered in time
+    ├── Overloaded  more is asked at once than can be answered in time
+    └── Away      it is known to be away, so nobody asked; this counts as no try
 """
 
 from datetime import timedelta
@@ -118,3 +119,7 @@ class Overloaded(Unavailable):
     """More is asked at once than can be answered in time; nothing was done, come again later."""
 
     code = Code.OVERLOADED
+
+
+class Away(Unavailable):
+    """The other side is known to be away, so it was not asked; that is not counted as a try."""

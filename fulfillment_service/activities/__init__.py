@@ -78,6 +78,10 @@ class FulfillmentActivities:
             self.query_order_status,
         ]
 
+    def of_provider(self) -> list[Callable[..., Any]]:
+        """Those that ask the carrier."""
+        return [self.book_label, self.void_label, self.hand_over]
+
     @activity.defn
     async def load(self, fulfillment_id: str) -> Snapshot:
         """The stream as it is, its standing holds as they are now; version 0 when nothing was recorded."""

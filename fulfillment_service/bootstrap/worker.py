@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import httpx
-from temporalio.worker import Worker
 
 from contracts import fulfillment as contract
 from contracts.chassis import temporal
@@ -20,18 +19,23 @@ from fulfillment_service.workflow import FulfillmentWorkflow
 
 @asynccontextmanager
 async def open_role(settings: Settings, _: Health) -> AsyncGenerator[Role]:
-    """The worker polls its queue until the role ends; running activities get their grace."""
+    """The workers poll their queues until the role ends; running activities get their grace."""
     async with opened_worker(settings) as opened:
         yield Role({"worker": opened.run}, port=settings.health.port)
 
 
 @asynccontextmanager
-async def opened_worker(settings: Settings) -> AsyncGenerator[Worker]:
-    """The worker with all it needs; not running yet."""
+async def opened_worker(settings: Settings) -> AsyncGenerator[temporal.Crew]:
+    """The worker, and the one of the provider's calls, with all they need; not running yet."""
     async with (
         Database(settings.postgres, "fulfillment-worker") as database,
         httpx.AsyncClient(
-            base_url=settings.carrier.carrier_url, timeout=settings.carrier.carrier_timeout_seconds
+            base_url=settings.carrier.carrier_url,
+            timeout=settings.carrier.carrier_timeout_seconds,
+            limits=httpx.Limits(
+                max_connections=settings.carrier.carrier_slots,
+                max_keepalive_connections=settings.carrier.carrier_slots,
+            ),
         ) as http,
     ):
         own = await temporal.connect("fulfillments", settings.temporal)
@@ -41,10 +45,19 @@ async def opened_worker(settings: Settings) -> AsyncGenerator[Worker]:
         activities = FulfillmentActivities(
             journal, intake_of(journal, settings), Carrier(calls), OrderBridge(other)
         )
-        yield temporal.worker(
-            own,
-            task_queue=contract.TASK_QUEUE,
-            workflows=[FulfillmentWorkflow],
-            activities=activities.all(),
-            settings=settings.temporal,
+        yield temporal.Crew(
+            temporal.worker(
+                own,
+                task_queue=contract.TASK_QUEUE,
+                workflows=[FulfillmentWorkflow],
+                activities=activities.all(),
+                settings=settings.temporal,
+            ),
+            temporal.worker(
+                own,
+                task_queue=contract.CARRIER_QUEUE,
+                activities=activities.of_provider(),
+                settings=settings.temporal,
+                slots=settings.carrier.carrier_slots,
+            ),
         )

@@ -72,6 +72,10 @@ class OrderActivities:
             self.submit,
         ]
 
+    def of_provider(self) -> list[Callable[..., Any]]:
+        """Those that ask the payment provider."""
+        return [self.authorize, self.renew, self.capture, self.undo]
+
     @activity.defn
     async def load(self, order_id: str) -> Snapshot:
         return snapshot(await self._stream.read(order_id))

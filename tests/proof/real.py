@@ -265,24 +265,35 @@ async def open_house(
             Carrier(ExternalCalls(parcel_database, "carrier", carrier, refusals=CARRIER_REFUSALS)),
             OrderBridge(clients["order"]),
         )
-        await opened.enter_async_context(
+        for worker in (
             Worker(
                 clients["order"],
                 task_queue=order.TASK_QUEUE,
                 workflows=[OrderWorkflow],
                 activities=order_activities.all(),
                 interceptors=[Between("order", house.came)],
-            )
-        )
-        await opened.enter_async_context(
+            ),
+            Worker(
+                clients["order"],
+                task_queue=order.PAYMENTS_QUEUE,
+                activities=order_activities.of_provider(),
+                interceptors=[Between("order", house.came)],
+            ),
             Worker(
                 clients["parcel"],
                 task_queue=fulfillment.TASK_QUEUE,
                 workflows=[FulfillmentWorkflow],
                 activities=parcel_activities.all(),
                 interceptors=[Between("parcel", house.came)],
-            )
-        )
+            ),
+            Worker(
+                clients["parcel"],
+                task_queue=fulfillment.CARRIER_QUEUE,
+                activities=parcel_activities.of_provider(),
+                interceptors=[Between("parcel", house.came)],
+            ),
+        ):
+            await opened.enter_async_context(worker)
         for database, client, target in (
             (order_database, clients["order"], order_relay.HOME.target),
             (parcel_database, clients["parcel"], fulfillment_relay.HOME.target),

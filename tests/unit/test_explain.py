@@ -339,6 +339,15 @@ def test_a_provider_that_does_not_answer_is_named():
     assert (told.next.what, told.next.at) == ("authorize is tried again", ASKED.next_at)
 
 
+def test_the_queue_that_nobody_takes_from_is_the_provider_s():
+    """The workflow's own worker is well: the call waits for a place beside it."""
+    waiting = PendingActivity("authorize", since=NOW - timedelta(seconds=8), queue="order-payments")
+    told = order(orders.authorizing(), inspection=replace(WELL, pending=(waiting,)))
+    assert [wait.kind for wait in told.waits_for] == ["WORKER"]
+    assert "for 8 seconds none has taken authorize from the queue order-payments" in told.summary
+    assert "start a worker of the queue order-payments, or see to the payment provider" in told.summary
+
+
 def test_an_open_circuit_breaker_is_named_with_its_time():
     """The provider is not asked, until when, and how to look at the breaker."""
     kept = replace(ASKED, failure="CIRCUIT_OPEN")
@@ -362,6 +371,8 @@ def test_an_open_circuit_breaker_is_named_with_its_time():
         (PendingActivity("capture", since=NOW - timedelta(seconds=2), is_running=True), []),
         (PendingActivity("capture", since=NOW - timedelta(seconds=2)), []),
         (PendingActivity("capture", since=BEGAN), ["WORKER"]),
+        (PendingActivity("capture", since=BEGAN, queue="order-payments"), ["WORKER"]),
+        (PendingActivity("capture", since=NOW - timedelta(seconds=2), queue="order-payments"), []),
     ],
 )
 def test_a_call_that_takes_longer_than_it_should_is_a_reason(pending: PendingActivity, expected: list[str]):

@@ -31,6 +31,8 @@ class PendingActivity:
     next_at: datetime | None = None
     """None while it runs or waits for a worker."""
     is_running: bool = False
+    queue: str | None = None
+    """Where it waits for a worker; None for the workflow's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def _temporal(evidence: Evidence, inspection: Inspection, machine: Machine) -> I
             code=inspection.run,
             next=Next(what="the relay starts it again, and it goes on from its stream"),
         )
-    elif (missing := _missing_worker(evidence.now, inspection)) is not None:
+    elif (missing := _missing_worker(evidence.now, inspection, machine)) is not None:
         yield Reason(
             "WORKER",
             f"a worker: {missing} the queue {machine.task_queue}",
@@ -98,8 +100,9 @@ def _temporal(evidence: Evidence, inspection: Inspection, machine: Machine) -> I
         )
 
 
-def _missing_worker(now: datetime, inspection: Inspection) -> str | None:
-    waits = [inspection.task_since, *(_waits(each) for each in inspection.pending)]
+def _missing_worker(now: datetime, inspection: Inspection, machine: Machine) -> str | None:
+    ours = [each for each in inspection.pending if each.queue in (None, machine.task_queue)]
+    waits = [inspection.task_since, *map(_waits, ours)]
     since = min((moment for moment in waits if moment), default=None)
     if since is not None and now - since > PATIENCE:
         return f"for {lasted(now - since)} none has taken its task from"
@@ -123,6 +126,10 @@ def _calls(now: datetime, inspection: Inspection, machine: Machine) -> Iterator[
     for pending in inspection.pending:
         whom = machine.asks.get(pending.name, "our own database")
         is_slow = pending.is_running and pending.since is not None and now - pending.since > SLOW
+        waits = _waits(pending)
+        if waits and now - waits > PATIENCE and pending.queue not in (None, machine.task_queue):
+            yield _aside(pending, now - waits, whom)
+            continue
         if pending.failure == Code.CIRCUIT_OPEN and whom in PROVIDERS:
             yield _kept_from(pending, whom)
         elif pending.attempt > 1:
@@ -133,6 +140,18 @@ def _calls(now: datetime, inspection: Inspection, machine: Machine) -> Iterator[
                 f"{whom}, which has been asked for {lasted(now - pending.since)} ({pending.name})",
                 since=pending.since,
             )
+
+
+def _aside(pending: PendingActivity, waited: timedelta, whom: str) -> Reason:
+    """Its queue is for one provider, so either nobody works there, or all of them wait for that provider."""
+    return Reason(
+        "WORKER",
+        f"a worker: for {lasted(waited)} none has taken {pending.name} from the queue {pending.queue}",
+        since=pending.since,
+        unblock=(
+            Unblock(who=_ENGINEER, how=f"start a worker of the queue {pending.queue}, or see to {whom}"),
+        ),
+    )
 
 
 def _kept_from(pending: PendingActivity, whom: str) -> Reason:

@@ -5,11 +5,12 @@ from contracts.chassis.temporal.arrivals import Arrivals, decoded
 from contracts.chassis.temporal.codec import BARE_PAYLOADS, KeyRing, PayloadCodec, codec_server
 from contracts.chassis.temporal.delivery import Delivery, Target
 from contracts.chassis.temporal.translation import refusal
-from contracts.chassis.temporal.wiring import connect, key_ring, plugin, worker
+from contracts.chassis.temporal.wiring import Crew, connect, key_ring, plugin, worker
 
 __all__ = [
     "BARE_PAYLOADS",
     "Arrivals",
+    "Crew",
     "Delivery",
     "KeyRing",
     "PayloadCodec",

@@ -1,7 +1,7 @@
 """How a workflow calls an activity: one table of policies, and two verbs."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from typing import Any, TypeVar, TypeVarTuple
@@ -9,6 +9,8 @@ from typing import Any, TypeVar, TypeVarTuple
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError
+
+from contracts import fulfillment, order
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
@@ -21,6 +23,8 @@ class Terms:
     start_to_close: timedelta
     retry: RetryPolicy
     schedule_to_close: timedelta | None = None
+    queues: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Where it runs, by the queue of the workflow that calls; elsewhere on the workflow's own."""
 
 
 def _backed_off(first_seconds: float, attempts: int = 0) -> RetryPolicy:
@@ -39,7 +43,12 @@ class Policy(Enum):
     STORE_LOCAL = Terms(timedelta(seconds=5), _backed_off(0.1, attempts=3), timedelta(seconds=7))
     STORE = Terms(timedelta(seconds=15), _backed_off(0.2))
     # Longer than twice the 15 seconds our HTTP client waits for a provider: a lookup, and the call.
-    PROVIDER = Terms(timedelta(seconds=40), _backed_off(0.2))
+    # A queue of its own, so that one that hangs fills no place that anything else needs.
+    PROVIDER = Terms(
+        timedelta(seconds=40),
+        _backed_off(0.2),
+        queues={order.TASK_QUEUE: order.PAYMENTS_QUEUE, fulfillment.TASK_QUEUE: fulfillment.CARRIER_QUEUE},
+    )
     BRIDGE = Terms(timedelta(seconds=10), _backed_off(0.2))
 
 
@@ -80,6 +89,7 @@ def start_outside(
     return workflow.start_activity_method(
         activity,
         args=arguments,
+        task_queue=terms.queues.get(workflow.info().task_queue),
         start_to_close_timeout=terms.start_to_close,
         schedule_to_close_timeout=terms.schedule_to_close,
         retry_policy=terms.retry,

@@ -97,6 +97,7 @@ def _pending(activity: PendingActivityInfo) -> PendingActivity:
         since=None if next_at else _moment(since),
         next_at=next_at,
         is_running=is_running,
+        queue=activity.activity_options.task_queue.name or None,
     )
 
 

@@ -4,8 +4,9 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 from opentelemetry import trace
 from temporalio.client import Client, GrpcCompression, KeepAliveConfig
@@ -146,11 +147,14 @@ def worker(
     client: Client,
     *,
     task_queue: str,
-    workflows: Sequence[type],
+    workflows: Sequence[type] = (),
     activities: Sequence[Callable[..., Any]],
     settings: TemporalSettings,
+    slots: int | None = None,
 ) -> Worker:
-    """Not started: enter it as a context manager. On leaving, running activities get their grace."""
+    """Not started: enter it as a context manager. On leaving, running activities get their grace.
+
+    `slots` are its places for activities, where they are not what the settings say for all."""
     return Worker(
         client,
         task_queue=task_queue,
@@ -158,13 +162,35 @@ def worker(
         activities=activities,
         max_cached_workflows=settings.workflow_cache,
         max_concurrent_workflow_tasks=settings.workflow_slots,
-        max_concurrent_activities=settings.activity_slots,
+        max_concurrent_activities=slots or settings.activity_slots,
         max_concurrent_local_activities=settings.local_activity_slots,
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(settings.workflow_pollers),
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(settings.activity_pollers),
         graceful_shutdown_timeout=timedelta(seconds=settings.graceful_shutdown_seconds),
         deployment_config=_deployment(settings),
     )
+
+
+class Crew:
+    """The workers of one process: they start and stop together, and where one fails all end."""
+
+    def __init__(self, *workers: Worker) -> None:
+        self._workers = workers
+        self._entered = AsyncExitStack()
+
+    async def run(self) -> None:
+        """They poll until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for each in self._workers:
+                group.create_task(each.run())
+
+    async def __aenter__(self) -> Self:
+        for each in self._workers:
+            await self._entered.enter_async_context(each)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._entered.aclose()
 
 
 def _deployment(settings: TemporalSettings) -> WorkerDeploymentConfig:
