@@ -24,6 +24,7 @@ from contracts.values import (
 TASK_QUEUE = "fulfillment-processing"
 CARRIER_QUEUE = "fulfillment-carrier"
 """Calls to the carrier, which may be slow without keeping anything else from its place."""
+HOUSEKEEPING_QUEUE = "fulfillment-housekeeping"
 NAMESPACE = "fulfillments"
 TOPIC = "fulfillments.events.v1"
 SOURCE = "/fulfillments"

@@ -29,6 +29,7 @@ from contracts.values import (
 TASK_QUEUE = "order-processing"
 PAYMENTS_QUEUE = "order-payments"
 """Calls to the payment provider, which may be slow without keeping anything else from its place."""
+HOUSEKEEPING_QUEUE = "order-housekeeping"
 NAMESPACE = "orders"
 TOPIC = "orders.events.v1"
 SOURCE = "/orders"

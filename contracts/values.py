@@ -75,6 +75,7 @@ class Code(StrEnum):
     STORE_BEHIND = "STORE_BEHIND"
     STEP_PARKED = "STEP_PARKED"
     ALREADY_CLAIMED = "ALREADY_CLAIMED"
+    DOES_NOT_ADD_UP = "DOES_NOT_ADD_UP"
 
 
 class HoldReason(StrEnum):

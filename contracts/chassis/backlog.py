@@ -31,6 +31,9 @@ GAUGES = {
     "wishes_oldest": Gauge(
         "tandem_wishes_oldest_unanswered_seconds", "Age of the oldest wish without the other side's answer"
     ),
+    "reconciler_looked": Gauge(
+        "tandem_reconciler_last_look_seconds", "Since the reconciler has looked by all its rules"
+    ),
     "exceptions": Gauge("tandem_exceptions_open", "Orders or parcels that wait for a person"),
 }
 
@@ -65,7 +68,10 @@ _WAITING: LiteralString = """
         ) as knocks_oldest,
         (
             select extract(epoch from now() - min(received_at)) from receipts where status = 'RECEIVED'
-        ) as wishes_oldest
+        ) as wishes_oldest,
+        (
+            select extract(epoch from now() - looked_at) from reconciler_rules where rule = 'all'
+        ) as reconciler_looked
     """
 
 

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, LiteralString, Protocol
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi import Request as HttpRequest
 
 from contracts.chassis import pii, receipts
 from contracts.chassis.errors import NotFound
 from contracts.chassis.postgres import Connection, Database, Row
+from contracts.chassis.reconciler import Kind
 from contracts.chassis.requests import patience, preference_applied
 from contracts.chassis.watch import Watch
 from contracts.envelope import FINAL
+from contracts.values import Reference
 
 router = APIRouter()
 
@@ -120,3 +122,40 @@ async def outbox(request: HttpRequest) -> dict[str, Any]:
     """What has not left the database yet, or could not come in; all zero when nothing waits."""
     row = await _door(request).database.fetch_one(_WAITING)
     return dict(row or {})
+
+
+_RECONCILIATIONS: LiteralString = """
+    select
+        id,
+        at,
+        kind,
+        subject,
+        action,
+        found,
+        exception_id as "exceptionId"
+    from reconciliations
+    where (%(kind)s::text is null or kind = %(kind)s)
+      and (%(subject)s::text is null or subject = %(subject)s)
+      and (%(before)s::bigint is null or id < %(before)s)
+    order by id desc
+    limit %(limit)s
+    """
+
+
+@router.get("/ops/reconciliations")
+async def reconciliations(
+    request: HttpRequest,
+    kind: Kind | None = None,
+    subject: Reference | None = None,
+    before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> dict[str, Any]:
+    """What the reconciler found and did about it, newest first, and when it last looked at everything."""
+    database = _door(request).database
+    looked = await database.fetch_one("select looked_at from reconciler_rules where rule = 'all'")
+    rows = await database.fetch(_RECONCILIATIONS, kind=kind, subject=subject, before=before, limit=limit)
+    return {
+        "lookedAt": looked["looked_at"] if looked else None,
+        "reconciliations": rows,
+        **({"next": str(rows[-1]["id"])} if len(rows) == limit else {}),
+    }

@@ -31,8 +31,6 @@ PUBLISHED = Counter("tandem_outbox_published", "Records that Kafka has acknowled
 PARKED = Counter("tandem_outbox_parked", "Records that can never be sent and wait for a person")
 
 CHANNEL: LiteralString = "outbox"
-SWEEP = 5_000
-"""Old published rows deleted at a time, so that a sweep never holds anybody up."""
 PACE_SECONDS = 0.02
 """From one look to the next at least: under load many commits share a look, a lone one waits for none."""
 SLACK_SECONDS = 0.02
@@ -181,7 +179,6 @@ class OutboxRelay:
         if self._leases.are_due:
             await self._notice_new_cluster()
             await self._leases.hold()
-            await self._sweep()
         if not self._leases.held:
             return 0
         if self._retry_at <= time.monotonic():
@@ -233,22 +230,6 @@ class OutboxRelay:
                 await connection.execute(
                     "update outbox set published_at = null where published_at is not null"
                 )
-
-    async def _sweep(self) -> None:
-        await self._database.execute(
-            """
-            delete from outbox
-            where id in (
-                select id
-                from outbox
-                where published_at < now() - %(keep)s
-                limit %(limit)s
-                for update skip locked
-            )
-            """,
-            keep=timedelta(days=self._settings.keep_published_days),
-            limit=SWEEP,
-        )
 
     async def _unpublished(self) -> list[OutboxRow]:
         rows = await self._database.fetch(

@@ -8,6 +8,7 @@ in small letters (`tandem_postgres_url`), holds its value; the variable itself s
 """
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -225,3 +226,39 @@ class RelaySettings(Block):
         default=30.0, gt=0, validation_alias="TANDEM_RELAY_MAX_BACKOFF_SECONDS"
     )
     keep_published_days: float = Field(default=7.0, gt=0, validation_alias="TANDEM_OUTBOX_KEEP_DAYS")
+
+
+class HousekeepingSettings(Block):
+    """When the reconciler doubts that all is well, and how long what nobody needs any more is kept."""
+
+    model_config = _block("TANDEM_")
+
+    reconcile_interval_seconds: float = Field(default=60.0, ge=1)
+    """From one look to the next."""
+    reconcile_page: int = Field(default=200, ge=1)
+    """So many open orders or parcels are looked at in one go; the next look goes on behind them."""
+    reconcile_quiet_seconds: float = Field(default=120.0, gt=0)
+    """Of what moved within this time nothing is asked: it is well."""
+    reconcile_stalled_seconds: float = Field(default=1800.0, gt=0)
+    """Without a fact for so long, and without a reason for it, an order or a parcel is stuck."""
+    reconcile_wish_seconds: float = Field(default=3600.0, gt=0)
+    """A wish that waits so long for the other service's answer is sent again."""
+    inbox_keep_days: float = Field(default=30.0, gt=0)
+    """Longer than a record can come again: 7 days in the outbox and as long in the topic of the broker."""
+    receipts_keep_days: float = Field(default=90.0, gt=0)
+    """Of orders and parcels that have ended. So long an Idempotency-Key is the same order."""
+    heard_keep_days: float = Field(default=90.0, gt=0)
+    """What the other service told of an order that has ended; its own facts are kept for ever."""
+    reconciliations_keep_days: float = Field(default=90.0, gt=0)
+
+    @property
+    def quiet(self) -> timedelta:
+        return timedelta(seconds=self.reconcile_quiet_seconds)
+
+    @property
+    def stalled(self) -> timedelta:
+        return timedelta(seconds=self.reconcile_stalled_seconds)
+
+    @property
+    def wish(self) -> timedelta:
+        return timedelta(seconds=self.reconcile_wish_seconds)

@@ -138,7 +138,7 @@ class FulfillmentActivities:
         label = change.state.label
         if change.state.step is not Step.VOID_LABEL or label is None or label.tracking_reference is None:
             return snapshot(change)
-        await self._carrier.void(_void_key(change.state, label), label.tracking_reference)
+        await self._carrier.void(change.state.void_key(label.n), label.tracking_reference)
 
         def record(state: Fulfillment) -> Sequence[FulfillmentEvent]:
             return steps.label_voided(state, label)
@@ -298,11 +298,6 @@ class FulfillmentActivities:
 
         cause = Cause("fulfillment-workflow", f"{contract.workflow_id(fulfillment_id)}/{step_key}")
         return await self._journal.change(contract.stream(fulfillment_id), cause, decided)
-
-
-def _void_key(state: Fulfillment, label: Label) -> str:
-    """A label is voided once, so its own number names the void."""
-    return f"{state.stream}:void-label:{label.n}"
 
 
 async def _address_version(connection: Connection, stream: str, command_id: str) -> int | None:

@@ -11,7 +11,7 @@ from contracts.chassis.external_calls import ExternalCalls
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.postgres import Database
 from fulfillment_service.activities import FulfillmentActivities
-from fulfillment_service.bootstrap import Settings, intake_of, journal_of
+from fulfillment_service.bootstrap import Settings, housekeeping, intake_of, journal_of
 from fulfillment_service.carrier import REFUSALS, Carrier
 from fulfillment_service.order_bridge import OrderBridge
 from fulfillment_service.workflow import FulfillmentWorkflow
@@ -21,7 +21,9 @@ from fulfillment_service.workflow import FulfillmentWorkflow
 async def open_role(settings: Settings, _: Health) -> AsyncGenerator[Role]:
     """The workers poll their queues until the role ends; running activities get their grace."""
     async with opened_worker(settings) as opened:
-        yield Role({"worker": opened.run}, port=settings.health.port)
+        yield Role(
+            {"worker": opened.run, "housekeeping": housekeeping.loop(settings)}, port=settings.health.port
+        )
 
 
 @asynccontextmanager

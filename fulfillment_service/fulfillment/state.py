@@ -135,6 +135,10 @@ class Fulfillment:
     def stream(self) -> str:
         return contract.stream(self.fulfillment_id)
 
+    def void_key(self, label: int) -> str:
+        """A label is voided once, so its own number names the void."""
+        return f"{self.stream}:void-label:{label}"
+
     @property
     def warehouse_steps(self) -> tuple[str, ...]:
         """The steps that ask nobody outside, in their order."""

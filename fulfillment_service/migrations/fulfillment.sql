@@ -11,6 +11,7 @@ create table fulfillment_view (
     updated_at timestamptz not null,
     unique (order_id, n)
 );
+create index fulfillment_view_open on fulfillment_view (fulfillment_id) where step <> 'end';
 create index fulfillment_view_newest on fulfillment_view (accepted_at desc, fulfillment_id desc);
 create index fulfillment_view_status on fulfillment_view (status, accepted_at desc, fulfillment_id desc);
 create index fulfillment_view_trouble on fulfillment_view (updated_at)

@@ -11,7 +11,7 @@ from contracts.chassis.external_calls import ExternalCalls
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.postgres import Database
 from order_service.activities import OrderActivities
-from order_service.bootstrap import Settings, intake_of, journal_of
+from order_service.bootstrap import Settings, housekeeping, intake_of, journal_of
 from order_service.fulfillment_bridge import FulfillmentBridge
 from order_service.payments import REFUSALS, Payments
 from order_service.workflow import OrderWorkflow
@@ -21,7 +21,9 @@ from order_service.workflow import OrderWorkflow
 async def open_role(settings: Settings, _: Health) -> AsyncGenerator[Role]:
     """The workers poll their queues until the role ends; running activities get their grace."""
     async with opened_worker(settings) as opened:
-        yield Role({"worker": opened.run}, port=settings.health.port)
+        yield Role(
+            {"worker": opened.run, "housekeeping": housekeeping.loop(settings)}, port=settings.health.port
+        )
 
 
 @asynccontextmanager

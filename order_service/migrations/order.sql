@@ -46,6 +46,7 @@ create table order_view (
     fulfillment_sequence integer not null default 0,
     fulfillment_at timestamptz
 );
+create index order_view_open on order_view (order_id) where step <> 'end';
 create index order_view_newest on order_view (placed_at desc, order_id desc);
 create index order_view_status on order_view (status, placed_at desc, order_id desc);
 create index order_view_attention on order_view (attention_at, order_id) where attention_at is not null;

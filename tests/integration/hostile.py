@@ -233,6 +233,9 @@ def headers() -> Iterator[Hostile]:
             names = name if status == 422 else "changed"
             yield Hostile(f"{name}: {value[:20]!r}", service, method, path, status, names, content,
                           {name: value}, code)  # fmt: skip
+        for what in ("kind=Adalia", "subject=", "limit=0", "before=99999999999999999999"):
+            asked = f"/ops/reconciliations?{what}"
+            yield Hostile(asked[5:], service, "GET", asked, 422, what.partition("=")[0])
         yield Hostile("a wait that is none for a receipt", service, "GET", "/commands/any", 422, "Prefer",
                       headers={"Prefer": "wait=forever"})  # fmt: skip
     contact = {"name": "Adalia Other", "email": "other@example.com"}

@@ -215,3 +215,27 @@ async def test_nobody_waits_for_a_command_that_nobody_gave(doors: Doors):
     """404 at once."""
     answer = await doors.http["orders"].get("/commands/none", headers={"Prefer": "wait=60"})
     assert answer.status_code == 404
+
+
+async def test_what_the_reconciler_found_is_told_newest_first(doors: Doors):
+    """A page at a time, of one kind or one order, and when it looked at everything."""
+    await doors.databases["orders"].execute(
+        """
+        insert into reconciliations (kind, subject, mark, found, action)
+        values
+            ('NO_PROGRESS', 'a', '', '{"step": "undo"}', 'KNOCKED'),
+            ('STOCK_SUM', 'b', '', '{}', 'RAISED'),
+            ('NO_PROGRESS', 'c', '', '{}', 'KNOCKED')
+        """
+    )
+
+    async def ask(query: str) -> Any:
+        return (await doors.http["orders"].get(f"/ops/reconciliations?{query}")).json()
+
+    first = await ask("limit=2")
+    assert first["lookedAt"]
+    assert [each["subject"] for each in first["reconciliations"]] == ["c", "b"]
+    (last,) = (await ask(f"limit=2&before={first['next']}"))["reconciliations"]
+    assert (last["action"], last["found"], last["exceptionId"]) == ("KNOCKED", {"step": "undo"}, None)
+    assert [each["subject"] for each in (await ask("kind=NO_PROGRESS"))["reconciliations"]] == ["c", "a"]
+    assert [each["subject"] for each in (await ask("subject=b"))["reconciliations"]] == ["b"]

@@ -43,7 +43,9 @@ create table receipts (
     answered_at timestamptz,
     settled_at timestamptz
 );
-create index receipts_unanswered on receipts (received_at) where status = 'RECEIVED';
+create index receipts_open on receipts (received_at) where status in ('RECEIVED', 'ACCEPTED');
+-- What is deleted by age only ever grows at one end: a few pages of index, and nearly free to write.
+create index receipts_age on receipts using brin (received_at);
 create index receipts_counted on receipts (stream, received_at) where code is distinct from 'TOO_MANY_WISHES';
 
 create table outbox (
@@ -97,6 +99,7 @@ create table inbox (
     primary key (consumer, event_id),
     unique (consumer, stream, sequence)
 );
+create index inbox_age on inbox using brin (applied_at);
 
 -- What the other service told of an order, kept for the timeline and for whoever asks when it was heard.
 create table heard (
@@ -109,6 +112,7 @@ create table heard (
     heard_at timestamptz not null default now(),
     primary key (order_id, stream, sequence)
 );
+create index heard_age on heard using brin (heard_at);
 
 create table parked (
     id bigint generated always as identity primary key,
@@ -210,3 +214,26 @@ create table circuit_breaker_transitions (
 create index circuit_breaker_history on circuit_breaker_transitions (breaker, id desc);
 create trigger facts_are_final before update or delete on circuit_breaker_transitions
     for each row execute function facts_are_final();
+
+-- What the reconciler found, and what it did about it.
+create table reconciliations (
+    id bigint generated always as identity primary key,
+    at timestamptz not null default now(),
+    kind text not null,
+    subject text not null,
+    mark text not null,
+    found jsonb not null,
+    action text not null,
+    exception_id uuid
+);
+create index reconciliations_cases on reconciliations (kind, subject, mark);
+
+-- How far each of its rules has looked; `all` is when none of them failed last.
+create table reconciler_rules (
+    rule text primary key,
+    cursor text not null default '',
+    looked_at timestamptz not null default now(),
+    -- Since when it looks without a gap: what nobody could have moved before is not late.
+    steady_since timestamptz not null default now()
+);
+insert into reconciler_rules (rule) values ('all');

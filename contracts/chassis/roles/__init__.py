@@ -9,6 +9,7 @@ from contracts.chassis.kafka.connection import ensure_topics
 from contracts.chassis.settings import (
     ApiSettings,
     HealthSettings,
+    HousekeepingSettings,
     KafkaSettings,
     LogSettings,
     PostgresSettings,
@@ -27,6 +28,7 @@ class ServiceSettings:
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     temporal: TemporalSettings = field(default_factory=TemporalSettings)
     relay: RelaySettings = field(default_factory=RelaySettings)
+    housekeeping: HousekeepingSettings = field(default_factory=HousekeepingSettings)
     health: HealthSettings = field(default_factory=HealthSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     logs: LogSettings = field(default_factory=LogSettings)

@@ -1,19 +1,19 @@
 """The relay: rows leave the database, to Kafka and to our own workflows."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import LiteralString
 
-from contracts.chassis import knocks
 from contracts.chassis.backlog import Backlog
 from contracts.chassis.kafka.connection import cluster_id
 from contracts.chassis.kafka.publisher import Publisher
-from contracts.chassis.knocks import Knock, KnockRelay
+from contracts.chassis.knocks import KnockRelay
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.outbox import OutboxRelay
 from contracts.chassis.postgres import Database, Listener
+from contracts.chassis.reconciler import Finding, Kind, Reconciler, knocking
 from contracts.chassis.roles import ServiceSettings, topics_exist
 from contracts.chassis.settings import Profile
 from contracts.chassis.temporal.delivery import Delivery, Target
@@ -33,16 +33,29 @@ class Home:
     """A query for how many `exceptions` wait for a person."""
 
 
-async def knock_open(home: Home, database: Database, workflow_ids: Sequence[str]) -> int:
-    """Each of these workflows whose stream has not ended is knocked; how many that were."""
-    ours = {name: of for name in workflow_ids if (of := _argument(home.target, name))}
-    async with database.transaction() as connection:
-        rows = await connection.execute(home.open_ones, {"ids": list(ours.values())})
-        is_open = {row["id"] for row in await rows.fetchall()}
-        knocked = [name for name, of in ours.items() if of in is_open]
-        for name in knocked:
-            await knocks.add(connection, Knock(name))
-    return len(knocked)
+async def knock_open(home: Home, database: Database, ended: Mapping[str, str]) -> int:
+    """Each of these workflows whose stream has not ended is knocked; how many that were.
+
+    `ended` names the run that was ended of each, for which it is knocked once, whoever else finds it."""
+    ours = {name: of for name in ended if (of := _argument(home.target, name))}
+    rows = await database.fetch(home.open_ones, ids=list(ours.values()))
+    is_open = {row["id"] for row in rows}
+    cases = [_case(name, of, ended[name]) for name, of in sorted(ours.items()) if of in is_open]
+    reconciler = Reconciler(database, [])
+    return sum([await reconciler.settle(case) for case in cases])
+
+
+def _case(workflow_id: str, subject: str, run_id: str) -> Finding:
+    return Finding(
+        Kind.WORKFLOW_ENDED,
+        subject,
+        workflow_id,
+        f"{workflow_id} was ended from outside",
+        {"runId": run_id},
+        mark=run_id,
+        repair=knocking(workflow_id),
+        is_for_a_person=False,
+    )
 
 
 def _argument(target: Target, workflow_id: str) -> str | None:
@@ -72,8 +85,8 @@ async def relay(home: Home, settings: ServiceSettings, health: Health) -> AsyncG
         )
         knocking = KnockRelay(database, delivery.deliver, settings.relay, health.watch("knocks"))
 
-        async def revive(workflow_ids: Sequence[str]) -> int:
-            return await knock_open(home, database, workflow_ids)
+        async def revive(ended: Mapping[str, str]) -> int:
+            return await knock_open(home, database, ended)
 
         async def publish() -> None:
             await topics_exist(home.topics, settings.kafka)

@@ -25,7 +25,8 @@ FIELDS = frozenset(
     event level timestamp logger service role trace_id order_id fulfillment_id command_id workflow_id
     event_id event_type stream version sequence step_key wish signal activity attempt attempts status code
     cause error at topic partition offset bucket group count lag_seconds seconds table position host port
-    namespace task_queue key_id loop state method route reason minutes dropped_fields
+    namespace task_queue key_id loop state method route reason minutes kind action rule
+    dropped_fields
     """.split()  # noqa: SIM905
 )
 """What a log line may carry; a field not listed is left out and named in `dropped_fields`.

@@ -50,6 +50,8 @@ class Policy(Enum):
         queues={order.TASK_QUEUE: order.PAYMENTS_QUEUE, fulfillment.TASK_QUEUE: fulfillment.CARRIER_QUEUE},
     )
     BRIDGE = Terms(timedelta(seconds=10), _backed_off(0.2))
+    # Given up after some tries: the schedule starts the next look, which would otherwise be skipped.
+    HOUSEKEEPING = Terms(timedelta(minutes=2), _backed_off(1.0, attempts=5))
 
 
 async def stored(

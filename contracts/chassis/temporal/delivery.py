@@ -1,7 +1,7 @@
 """How knocks reach our own workflows, and how a workflow that was ended from outside is found."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -63,10 +63,11 @@ class Delivery:
         except (RPCError, RuntimeError) as error:  # a lazy client's first connection raises RuntimeError
             raise Unavailable("Temporal does not answer") from error
 
-    async def revive(self, knock_open: Callable[[Sequence[str]], Awaitable[int]]) -> None:
+    async def revive(self, knock_open: Callable[[Mapping[str, str]], Awaitable[int]]) -> None:
         """Workflows that were ended from outside are knocked while their stream is open.
 
-        Runs until cancelled. `knock_open` inserts the knocks and says how many it inserted."""
+        Runs until cancelled. `knock_open` is given the run that ended of each workflow, inserts the knocks
+        and says how many it inserted."""
         since = datetime.now(UTC) - LOOK_BACK
         known: Set[str] = set()
         while True:
@@ -74,8 +75,8 @@ class Delivery:
             try:
                 with quiet():
                     closed = await self._closed_since(since)
-                    ended = {workflow_id for run_id, workflow_id in closed.items() if run_id not in known}
-                    revived = await knock_open(sorted(ended)) if ended else 0
+                    ended = {name: run_id for run_id, name in closed.items() if run_id not in known}
+                    revived = await knock_open(ended) if ended else 0
             except (RPCError, RuntimeError, Unavailable):
                 log.warning(
                     "cannot look for ended workflows", reason="Temporal or the database does not answer"

@@ -243,22 +243,6 @@ async def test_the_relay_outlives_a_broker_that_is_away(database: Database):
     assert calls > 2
 
 
-async def test_old_published_rows_are_deleted(database: Database):
-    """The outbox keeps what was published for some days, and what was not for ever."""
-    topic = Topic()
-    relay = OutboxRelay(database, topic.send, SETTINGS)
-    await put(database, "a", "1", "2")
-    await relay.turn()
-    await put(database, "b", "3")
-    await database.execute("update outbox set published_at = now() - interval '8 days' where body = '1'")
-    await database.execute("update outbox set created_at = now() - interval '80 days'")
-    await OutboxRelay(database, topic.send, SETTINGS).turn()
-    assert [row["body"] for row in await database.fetch("select body from outbox order by id")] == [
-        b"2",
-        b"3",
-    ]
-
-
 async def test_waiting_ends_with_the_event_or_the_time():
     """Who waits is woken by whichever comes first."""
     wake = asyncio.Event()

@@ -169,6 +169,24 @@ def test_what_waits_for_a_person_is_listed_from_both_services(doors: Doors):
     ]
 
 
+def test_what_the_reconcilers_found_is_listed_from_both_services(doors: Doors):
+    """Newest first, and when each of them looked."""
+
+    def told(kind: str, at: str, exception: str | None = None) -> dict[str, Any]:
+        found = {"kind": kind, "at": at, "subject": "S", "action": "A", "exceptionId": exception}
+        return {"lookedAt": "2026-01-03", "reconciliations": [found]}
+
+    answers = told("NO_PROGRESS", "2026-01-01"), told("LABEL_LEFT", "2026-01-02", "e-1")
+    doors.answer("GET", "/ops/reconciliations", *answers)
+    _, *rows, looked = tandem("reconcile", "list", "--subject", "S").stdout.splitlines()
+    assert dict(doors.asked[0].url.params) == {"subject": "S"}
+    assert [row.split()[1:] for row in rows] == [
+        ["fulfillments", "LABEL_LEFT", "S", "A", "e-1"],
+        ["orders", "NO_PROGRESS", "S", "A", "-"],
+    ]
+    assert looked == "Looked: orders at 2026-01-03, fulfillments at 2026-01-03"
+
+
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [

@@ -1,0 +1,57 @@
+"""The parcels' housekeeping; it lives in the worker's process."""
+
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import httpx
+from temporalio.client import Client
+
+from contracts import fulfillment as contract
+from contracts.chassis.breakers import Breaker
+from contracts.chassis.housekeeping import CleanUp, Housekeeping, leftovers
+from contracts.chassis.housekeeping.provider import Provider
+from contracts.chassis.housekeeping.queues import QueueRules
+from contracts.chassis.postgres import Database
+from contracts.chassis.reconciler import PAUSE, Reconciler
+from contracts.chassis.roles.housekeeping import housekeeping, own_pool
+from contracts.chassis.temporal.presence import Attendance
+from fulfillment_service.bootstrap import Settings, journal_of
+from fulfillment_service.reconciliation import OPEN_STREAMS, LabelRules, OpenParcelRules, WishRules
+
+
+def loop(settings: Settings) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Keeps the schedule and works on it until cancelled."""
+
+    @asynccontextmanager
+    async def opened(client: Client) -> AsyncGenerator[Housekeeping]:
+        async with (
+            Database(own_pool(settings.postgres), "fulfillment-housekeeping") as database,
+            httpx.AsyncClient(
+                base_url=settings.carrier.carrier_url, timeout=settings.carrier.carrier_timeout_seconds
+            ) as http,
+        ):
+            yield housekeeping_of(settings, database, client, http)
+
+    return housekeeping("fulfillments", contract.HOUSEKEEPING_QUEUE, opened, settings)
+
+
+def housekeeping_of(
+    settings: Settings,
+    database: Database,
+    client: Client,
+    http: httpx.AsyncClient,
+    *,
+    pause: timedelta = PAUSE,
+) -> Housekeeping:
+    """Every rule of the fulfillment service, and what it deletes by age."""
+    journal, own = journal_of(database), settings.housekeeping
+    rules = [
+        *OpenParcelRules(database, Attendance(client), own).all(),
+        *WishRules(database, own).all(),
+        *LabelRules(database, journal, Provider(http, Breaker(database, "carrier")), own).all(),
+        *QueueRules(database, "fulfillments", own).all(),
+    ]
+    clean_up = CleanUp(database, leftovers(OPEN_STREAMS, own, settings.relay))
+    return Housekeeping(Reconciler(database, rules, pause=pause), clean_up)

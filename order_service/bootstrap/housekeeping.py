@@ -1,0 +1,75 @@
+"""The orders' housekeeping; it lives in the worker's process."""
+
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import httpx
+from temporalio.client import Client
+
+from contracts import order as contract
+from contracts.chassis import temporal
+from contracts.chassis.breakers import Breaker
+from contracts.chassis.external_calls import ExternalCalls
+from contracts.chassis.housekeeping import CleanUp, Housekeeping, leftovers
+from contracts.chassis.housekeeping.provider import Provider
+from contracts.chassis.housekeeping.queues import QueueRules
+from contracts.chassis.postgres import Database
+from contracts.chassis.reconciler import PAUSE, Reconciler
+from contracts.chassis.roles.housekeeping import housekeeping, own_pool
+from contracts.chassis.temporal.presence import Attendance
+from order_service.activities import OrderActivities
+from order_service.bootstrap import Settings, intake_of, journal_of
+from order_service.fulfillment_bridge import FulfillmentBridge
+from order_service.payments import REFUSALS, Payments
+from order_service.reconciliation import (
+    OPEN_STREAMS,
+    MoneyRules,
+    OpenOrderRules,
+    ParcelRules,
+    StockRules,
+    WishRules,
+)
+
+
+def loop(settings: Settings) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Keeps the schedule and works on it until cancelled."""
+
+    @asynccontextmanager
+    async def opened(client: Client) -> AsyncGenerator[Housekeeping]:
+        async with (
+            Database(own_pool(settings.postgres), "order-housekeeping") as database,
+            httpx.AsyncClient(
+                base_url=settings.payments.payments_url, timeout=settings.payments.payments_timeout_seconds
+            ) as http,
+        ):
+            other = await temporal.connect("fulfillments", settings.temporal, lazy=True)
+            yield housekeeping_of(settings, database, client, FulfillmentBridge(other), http)
+
+    return housekeeping("orders", contract.HOUSEKEEPING_QUEUE, opened, settings)
+
+
+def housekeeping_of(
+    settings: Settings,
+    database: Database,
+    client: Client,
+    bridge: FulfillmentBridge,
+    http: httpx.AsyncClient,
+    *,
+    pause: timedelta = PAUSE,
+) -> Housekeeping:
+    """Every rule of the order service, and what it deletes by age."""
+    journal, own = journal_of(database), settings.housekeeping
+    payments = Payments(ExternalCalls(database, "payments", http, refusals=REFUSALS))
+    orders = OrderActivities(journal, intake_of(journal, settings.deadlines), payments, bridge)
+    rules = [
+        *OpenOrderRules(database, Attendance(client), orders.query_fulfillment_status, own).all(),
+        *ParcelRules(database, own).all(),
+        *WishRules(database, orders.signal_fulfillment_workflow, own).all(),
+        *StockRules(database, journal, own).all(),
+        *MoneyRules(database, journal, Provider(http, Breaker(database, "payments")), own).all(),
+        *QueueRules(database, "orders", own).all(),
+    ]
+    clean_up = CleanUp(database, leftovers(OPEN_STREAMS, own, settings.relay))
+    return Housekeeping(Reconciler(database, rules, pause=pause), clean_up)

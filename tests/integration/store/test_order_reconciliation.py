@@ -1,0 +1,468 @@
+"""What the order service's rules find in a healthy database, and in a sick one."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from contracts import order as contract
+from contracts.chassis import knocks
+from contracts.chassis.breakers import Breaker
+from contracts.chassis.errors import Unavailable
+from contracts.chassis.event_store import Cause
+from contracts.chassis.housekeeping.provider import Provider
+from contracts.chassis.knocks import Knock
+from contracts.chassis.postgres import Connection, Database, Row
+from contracts.chassis.reconciler import Reconciler, Rule
+from contracts.chassis.settings import HousekeepingSettings, PostgresSettings
+from contracts.chassis.temporal.presence import Attendance, Presence
+from contracts.values import Code, Hold, LineItem
+from deploy.local.stack import Stack
+from order_service import inventory
+from order_service.bootstrap import journal_of
+from order_service.events import (
+    AttentionRaised,
+    FulfillmentRequested,
+    FulfillmentStarted,
+    HoldPlaced,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderEvent,
+    OrderPlaced,
+    OrderShipped,
+    PaymentAuthorizationRequested,
+    PaymentAuthorized,
+    PaymentCaptured,
+    PaymentVoided,
+    StockHeld,
+    StockReleased,
+    VoidRequested,
+)
+from order_service.order import Order
+from order_service.reconciliation import (
+    MoneyRules,
+    OpenOrderRules,
+    ParcelRules,
+    StockRules,
+    WishRules,
+)
+from tests.conftest import MakeDatabase
+
+IDS = (f"ORD-{number:013d}-ABCDEFGHI" for number in range(1_700_000_000_000, 1_800_000_000_000))
+SETTINGS = HousekeepingSettings()
+AT_ONCE = HousekeepingSettings(reconcile_quiet_seconds=0.000001)
+"""Facts cannot be made older."""
+LINES = (LineItem(sku="TEAPOT", quantity=2, unit_price_minor=4900),)
+RUNS, GONE, DONE = Presence("RUNNING", "r"), Presence("NONE"), Presence("COMPLETED", "r")
+LONG_AGO = timedelta(days=2)
+LATER = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class EveryWorkflow(Attendance):
+    """Workflows as the test says; all others run."""
+
+    def __init__(self) -> None:
+        self.other: dict[str, Presence] = {}
+
+    async def of(self, workflow_ids: Sequence[str]) -> dict[str, Presence]:
+        return {name: self.other.get(name, RUNS) for name in workflow_ids}
+
+
+@dataclass
+class House:
+    """A database of the order service, and whom its rules would ask."""
+
+    database: Database
+    workflows: EveryWorkflow = field(default_factory=EveryWorkflow)
+    known: set[str] = field(default_factory=set[str])
+    """What the payment provider knows, by key."""
+    asked: list[Any] = field(default_factory=list[Any])
+
+    async def ask(self, order_id: str) -> None:
+        self.asked.append(order_id)
+
+    async def send(self, order_id: str, command_id: str) -> None:
+        self.asked.append((order_id, command_id))
+
+    def rules(self) -> list[Rule]:
+        journal = journal_of(self.database)
+        provider = Provider(self.provider(), Breaker(self.database, "payments"))
+        return [
+            *OpenOrderRules(self.database, self.workflows, self.ask, SETTINGS).all(),
+            *ParcelRules(self.database, SETTINGS).all(),
+            *WishRules(self.database, self.send, SETTINGS).all(),
+            *StockRules(self.database, journal, SETTINGS).all(),
+            *MoneyRules(self.database, journal, provider, AT_ONCE).all(),
+        ]
+
+    def provider(self) -> httpx.AsyncClient:
+        def answer(request: httpx.Request) -> httpx.Response:
+            key = request.headers.get("Idempotency-Key")
+            if key:
+                self.asked.append(request.url.path)
+                self.known.add(key)
+                return httpx.Response(200, json={})
+            is_known = request.url.path.removeprefix("/operations/") in self.known
+            return httpx.Response(200 if is_known else 404, json={})
+
+        return httpx.AsyncClient(base_url="http://provider", transport=httpx.MockTransport(answer))
+
+    async def looks(self) -> list[tuple[str, str, str]]:
+        """What one look of all rules settled: kind, subject, action."""
+        before = await self._last()
+        # An hour has passed for what looks only so often.
+        await self.database.execute("update reconciler_rules set looked_at = now() - interval '2 minutes'")
+        await self.database.execute("delete from reconciler_rules where rule = 'stock'")
+        await Reconciler(self.database, self.rules(), pause=timedelta(0)).run()
+        rows = await self.database.fetch(
+            "select kind, subject, action from reconciliations where id > %(id)s order by id", id=before
+        )
+        return [(row["kind"], row["subject"], row["action"]) for row in rows]
+
+    async def _last(self) -> int:
+        row = await self.database.fetch_one("select coalesce(max(id), 0) as id from reconciliations")
+        return row["id"] if row else 0
+
+    async def order(self, *facts: OrderEvent, moves: Callable[..., Any] | None = None) -> str:
+        """The id of an order with these facts after it was placed; `moves` moves its stock with them."""
+        order_id = next(IDS)
+        placed = OrderPlaced(
+            order_id=order_id,
+            customer_id="c",
+            lines=LINES,
+            currency="USD",
+            total_minor=9800,
+            country="USA",
+            service_level="standard",
+        )
+        await self.adds(order_id, placed)
+        if StockHeld() in facts:
+            async with self.database.transaction() as connection:
+                await inventory.hold(connection, order_id, LINES)
+        await self.adds(order_id, *facts, moves=moves)
+        return order_id
+
+    async def adds(self, order_id: str, *facts: OrderEvent, moves: Callable[..., Any] | None = None) -> None:
+        async def decide(connection: Connection, _: Order | None) -> Sequence[OrderEvent]:
+            if moves:
+                await moves(connection, order_id)
+            return facts
+
+        await journal_of(self.database).change(contract.stream(order_id), Cause("test"), decide)
+
+    async def ages(self, by: timedelta = LONG_AGO) -> None:
+        """Everything happened so long ago, and the house has been well all the time."""
+        moments = {
+            "order_view": ("updated_at", "fulfillment_at"),
+            "stock_ledger": ("moved_at",),
+            "receipts": ("received_at",),
+            "reconciler_rules": ("steady_since",),
+            "heard": ("heard_at",),
+            "circuit_breakers": ("changed_at",),
+        }
+        for table, columns in moments.items():
+            set_to = ", ".join(f"{column} = {column} - %(by)s" for column in columns)
+            await self.database.execute(f"update {table} set {set_to}", by=by)  # pyright: ignore[reportArgumentType]
+
+    async def rows(self, query: Any, **given: Any) -> list[Row]:
+        return await self.database.fetch(query, **given)
+
+    async def is_told(self, order_id: str, status: str) -> None:
+        """Kafka told so of the order's parcel."""
+        await self.database.execute(
+            """
+            update order_view
+            set fulfillment = jsonb_build_object('status', %(status)s::text), fulfillment_at = now()
+            where order_id = %(order_id)s
+            """,
+            order_id=order_id,
+            status=status,
+        )
+
+    async def hears(self, order_id: str, n: int = 1) -> None:
+        """A parcel of the order was heard of."""
+        await self.database.execute(
+            """
+            insert into heard (order_id, stream, sequence, type, at, data)
+            values (%(order_id)s, 'fulfillment-' || %(order_id)s || '-' || %(n)s::text, 1, 't', now(), '{}')
+            """,
+            order_id=order_id,
+            n=n,
+        )
+
+    async def receipt(self, order_id: str, command_id: str, status: str) -> None:
+        await self.database.execute(
+            """
+            insert into receipts (command_id, name, stream, actor, request_hash, status)
+            values (%(command_id)s, 'cancelOrder', 'order-' || %(order_id)s, 'a', 'h', %(status)s)
+            """,
+            order_id=order_id,
+            command_id=command_id,
+            status=status,
+        )
+
+    async def stock(self, order_id: str) -> set[str]:
+        rows = await self.database.fetch(
+            "select state from stock_ledger where order_id = %(id)s", id=order_id
+        )
+        return {row["state"] for row in rows}
+
+
+@pytest.fixture
+async def house(migrated: Stack, make_database: MakeDatabase) -> AsyncGenerator[House]:
+    assert migrated
+    async with Database(PostgresSettings(url=make_database("orders")), "test") as database:
+        yield House(database)
+
+
+def paid(name: str) -> tuple[OrderEvent, ...]:
+    """Stock is held and the total authorized under this name."""
+    return (
+        StockHeld(),
+        PaymentAuthorizationRequested(n=1, provider_key=f"{name}:authorize:1", amount_minor=9800),
+        PaymentAuthorized(n=1, reference=name, expires_at=LATER, renew_at=LATER),
+    )
+
+
+ASKED_FOR: tuple[OrderEvent, ...] = (
+    OrderConfirmed(),
+    FulfillmentRequested(n=1, holds=(), address_version=1),
+    FulfillmentStarted(n=1),
+)
+
+
+def cancelled(name: str) -> tuple[OrderEvent, ...]:
+    """By its facts all was settled."""
+    return (
+        VoidRequested(n=1, provider_key=f"{name}:void:1", reference=name),
+        PaymentVoided(n=1),
+        StockReleased(),
+        OrderCancelled(code=Code.CANCELLED_ON_REQUEST),
+    )
+
+
+async def test_a_healthy_house_has_no_findings(house: House):
+    """Held, waiting for its parcel, asking a provider, told to a person, ended: each has its reason."""
+    hold = HoldPlaced(hold=Hold(handle="h"))
+    await house.order(hold)
+    await house.receipt(await house.order(hold), "waits-with-its-order", "RECEIVED")
+    await house.is_told(await house.order(*paid("a"), *ASKED_FOR), "PAUSED")
+    await house.order(StockHeld(), AttentionRaised(code=Code.VOID_FAILED))
+    asking = await house.order(*paid("b")[:2])
+    await house.database.execute(
+        """
+        insert into external_calls (provider_key, provider, operation, stream)
+        values ('b', 'payments', 'authorize', 'order-' || %(id)s::text)
+        """,
+        id=asking,
+    )
+    told = await house.order(StockHeld())
+    await house.database.execute(
+        """
+        insert into exceptions (id, stream, subject, code, fault, reason, evidence, resolutions)
+        values (gen_random_uuid(), 'order-' || %(id)s::text, %(id)s, 'X', 'bug', '', '{}', '{}')
+        """,
+        id=told,
+    )
+    house.known |= {"c:authorize:1", "c:void:1"}
+    ended = await house.order(*paid("c"), *cancelled("c"), moves=inventory.release)
+    await house.receipt(ended, "effective", "EFFECTIVE")
+    shipped = (*paid("d"), *ASKED_FOR, OrderShipped(), PaymentCaptured(n=1))
+    await house.hears(await house.order(*shipped, moves=inventory.ship))
+    await house.ages()
+    for facts in ((), (StockHeld(),), paid("e"), (*paid("f"), *ASKED_FOR)):
+        await house.receipt(await house.order(*facts), f"new-{len(facts)}", "RECEIVED")
+    assert await house.looks() == []
+    assert house.asked == []
+
+
+async def test_what_just_happens_is_left_alone(house: House):
+    """Without their workflows, too: a start may still be on its way."""
+    house.workflows.other = {contract.workflow_id(await house.order()): GONE}
+    waiting = await house.order()
+    await house.ages()
+    house.workflows.other[contract.workflow_id(waiting)] = GONE
+    house.workflows.other |= dict.fromkeys(house.workflows.other, GONE)
+    for workflow_id in house.workflows.other:
+        async with house.database.transaction() as connection:
+            await knocks.add(connection, Knock(workflow_id))
+    assert await house.looks() == []
+
+
+@pytest.mark.parametrize(
+    ("presence", "kind", "action"),
+    [
+        (GONE, "WORKFLOW_MISSING", "KNOCKED"),
+        (Presence("TERMINATED", "r1"), "WORKFLOW_MISSING", "KNOCKED"),
+        (DONE, "WORKFLOW_COMPLETED", "RAISED"),
+    ],
+)
+async def test_an_open_order_without_its_workflow_is_found(
+    house: House, presence: Presence, kind: str, action: str
+):
+    """Knocked, which starts it; one that says it is done cannot be started and is one for a person."""
+    order_id = await house.order()
+    house.workflows.other = {contract.workflow_id(order_id): presence}
+    await house.ages()
+    assert await house.looks() == [(kind, order_id, action)]
+    knocked = await house.rows("select workflow_id from knocks")
+    is_knocked = {"workflow_id": contract.workflow_id(order_id)} in knocked
+    assert is_knocked == (action == "KNOCKED")
+
+
+async def test_an_order_without_progress_is_knocked_and_then_told(house: House):
+    """Once each; when it goes on by itself the exception is over."""
+    order_id = await house.order(StockHeld())
+    await house.ages()
+    assert await house.looks() == [("NO_PROGRESS", order_id, "KNOCKED")]
+    await house.database.execute("delete from knocks")
+    assert await house.looks() == [("NO_PROGRESS", order_id, "RAISED")]
+    assert await house.looks() == []
+    await house.adds(order_id, *paid("g")[1:])
+    await house.looks()
+    assert await house.rows("select 1 from exceptions where resolved_at is null") == []
+
+
+async def test_an_order_that_did_not_hear_how_its_parcel_ended_asks(house: House):
+    """Kafka told of the end long ago; the order's own way of asking records it."""
+    order_id = await house.order(*paid("h"), *ASKED_FOR)
+    await house.is_told(order_id, "SHIPPED")
+    await house.ages()
+    assert await house.looks() == [("OUTCOME_UNHEARD", order_id, "ASKED")]
+    assert house.asked == [order_id]
+
+
+async def test_a_parcel_that_was_never_heard_of_is_asked_for(house: House):
+    """Only where others are heard of: an outage of Kafka is not this."""
+    order_id, other = [await house.order(*paid(name), *ASKED_FOR) for name in ("i", "j")]
+    await house.ages()
+    await house.is_told(other, "PICKING")
+    assert await house.looks() == []
+    await house.hears(other)
+    assert await house.looks() == [("FULFILLMENT_UNHEARD", order_id, "ASKED")]
+    assert house.asked == [order_id]
+
+
+async def test_a_parcel_that_no_order_asked_for_is_told_once(house: House):
+    """A second one of an order that asked for one, and one of an order that nobody placed."""
+    order_id = await house.order(*paid("k"), *ASKED_FOR)
+    await house.is_told(order_id, "PICKING")
+    for n in (1, 2):
+        await house.hears(order_id, n)
+    unknown = next(IDS)
+    await house.hears(unknown)
+    await house.ages()
+    assert sorted(await house.looks()) == [
+        ("FULFILLMENT_UNKNOWN", order_id, "RAISED"),
+        ("FULFILLMENT_UNKNOWN", unknown, "RAISED"),
+    ]
+    assert await house.looks() == []
+
+
+async def test_a_wish_without_an_answer_is_sent_again(house: House):
+    """Twice, then a person is told; one whose order has ended is told at once."""
+    waits = await house.order(*paid("l"), *ASKED_FOR)
+    await house.is_told(waits, "PICKING")
+    await house.receipt(waits, "waits", "RECEIVED")
+    await house.receipt(waits, "taken", "ACCEPTED")
+    await house.ages()
+    for action in ("SENT_AGAIN", "SENT_AGAIN", "RAISED"):
+        assert await house.looks() == [("WISH_UNANSWERED", waits, action)]
+    assert await house.looks() == []
+    assert house.asked == [(waits, "waits")] * 2
+    ended = await house.order(*paid("m"), *cancelled("m"), moves=inventory.release)
+    await house.receipt(ended, "forgotten", "ACCEPTED")
+    await house.ages()
+    assert await house.looks() == [("WISH_UNSETTLED", ended, "RAISED")]
+
+
+async def test_stock_of_ended_orders_goes_where_their_facts_say(house: House):
+    """Released, shipped, or of no order at all; the articles' own figures go along."""
+    at_first = await house.rows("select * from stock order by sku")
+    undone = await house.order(*paid("n"), *cancelled("n"))
+    unknown = next(IDS)
+    async with house.database.transaction() as connection:
+        await inventory.hold(connection, unknown, LINES)
+    await house.ages()
+    house.known |= {"n:authorize:1", "n:void:1"}
+    assert sorted(await house.looks()) == [
+        ("STOCK_KEPT", undone, "RELEASED"),
+        ("STOCK_KEPT", unknown, "RELEASED"),
+    ]
+    assert await house.rows("select * from stock order by sku") == at_first
+    shipped = await house.order(*paid("o"), *ASKED_FOR, OrderShipped(), PaymentCaptured(n=1))
+    await house.ages()
+    assert await house.looks() == [("STOCK_KEPT", shipped, "SHIPPED")]
+    assert await house.stock(shipped) == {"SHIPPED"}
+    assert await house.looks() == []
+
+
+async def test_stock_is_not_moved_where_the_figures_are_wrong(house: House):
+    """Then nobody knows what is true; a person is told of the article and of the order."""
+    undone = await house.order(*paid("p"), *cancelled("p"))
+    await house.database.execute(
+        "update stock set held = held - 1, available = available + 1 where sku = 'TEAPOT'"
+    )
+    await house.ages()
+    assert await house.looks() == [("STOCK_SUM", "TEAPOT", "RAISED"), ("STOCK_KEPT", undone, "RAISED")]
+    assert await house.stock(undone) == {"HELD"}
+
+
+async def test_an_order_whose_stock_is_gone_from_the_ledger_is_told(house: House):
+    """Nothing can give it back what another order may have by now."""
+    order_id = await house.order(*paid("q"), *ASKED_FOR)
+    await house.is_told(order_id, "PICKING")
+    async with house.database.transaction() as connection:
+        await inventory.release(connection, order_id)
+    await house.ages()
+    assert await house.looks() == [("STOCK_MISSING", order_id, "RAISED")]
+
+
+async def test_a_void_that_the_provider_does_not_know_is_made_again(house: House):
+    """Under its own name, so that it has no second effect; asked once about each order that ended."""
+    left = await house.order(*paid("r"), *cancelled("r"), moves=inventory.release)
+    await house.order(*paid("s"), *cancelled("s"), moves=inventory.release)
+    house.known |= {"r:authorize:1", "s:authorize:1", "s:void:1"}
+    assert await house.looks() == [("PAYMENT_LEFT", left, "VOIDED")]
+    assert house.asked == ["/authorizations/r/void"]
+    assert await house.looks() == []
+    assert "r:void:1" in house.known
+
+
+async def test_an_order_that_ended_with_its_money_reserved_is_told(house: House):
+    """By its own facts it was never voided."""
+    order_id = await house.order(*paid("t"), StockReleased(), OrderCancelled(code=Code.CANCELLED_ON_REQUEST))
+    async with house.database.transaction() as connection:
+        await inventory.release(connection, order_id)
+    assert await house.looks() == [("PAYMENT_LEFT", order_id, "RAISED")]
+
+
+async def test_a_provider_that_is_away_is_asked_later(house: House, monkeypatch: pytest.MonkeyPatch):
+    """The same orders come again; nothing is skipped, and the other rules have looked."""
+    left = await house.order(*paid("u"), *cancelled("u"))
+    house.known |= {"u:authorize:1"}
+
+    async def away(*_: object) -> bool:
+        raise Unavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Provider, "knows", away)
+        await house.ages()
+        assert await house.looks() == [("STOCK_KEPT", left, "RELEASED")]
+    assert await house.looks() == [("PAYMENT_LEFT", left, "VOIDED")]
+
+
+async def test_while_the_provider_is_not_to_be_asked_nobody_is_late(house: House):
+    """Its circuit breaker is open: orders wait for it, and the reconciler asks it nothing."""
+    await house.order(StockHeld())
+    left = await house.order(*paid("v"), *cancelled("v"), moves=inventory.release)
+    house.known |= {"v:authorize:1"}
+    await house.ages()
+    opened = "update circuit_breakers set state = 'OPEN', open_until = now() + interval '1 hour'"
+    await house.database.execute(opened)
+    assert await house.looks() == []
+    await house.database.execute("update circuit_breakers set state = 'CLOSED', changed_at = now()")
+    assert await house.looks() == [("PAYMENT_LEFT", left, "VOIDED")]
