@@ -402,7 +402,11 @@ def _tried(decide: Decision, order: Order) -> tuple[list[OrderEvent], Refused | 
 @given(decisions)
 def test_what_the_horizon_says_is_what_the_command_does(each: list[Decision]):
     """Allowed, it adds facts, or passes on where the fulfillment answers; else it is refused just so."""
-    order = lived(each).order
+    foretold(lived(each).order)
+
+
+def foretold(order: Order) -> None:
+    """Each action that is told is what its command then does."""
     told = horizon.actions(order)
     assert [action.name for action in told] == list(_DONE)
     for action in told:
