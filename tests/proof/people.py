@@ -213,9 +213,16 @@ class Operator:
             return await self._ask_parcel("resolveException")
         if any(not hold.standing for hold in parcel.holds):
             return await self._ask_parcel("releaseHold")
-        return bool(parcel.holds) and await self._helps(
-            self._doors.standing.lift(str(FROZEN.handle), command_id=self._named("lift"), actor=OPERATOR)
-        )
+        return await self._lift()
+
+    async def _lift(self) -> bool:
+        """True when a standing hold stood; a parcel whose next step is a person's word does not say so."""
+        handle, command_id = str(FROZEN.handle), self._named("lift")
+        try:
+            lifted = await self._doors.standing.lift(handle, command_id=command_id, actor=OPERATOR)
+        except TandemError:
+            return False
+        return bool(lifted.facts)
 
     async def _ask_parcel(self, name: WishName, payload: WishPayload | None = None) -> bool:
         return await self._helps(

@@ -1,8 +1,8 @@
 """A Temporal client with just what the bridges and the knocks' delivery use, on the virtual server."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.common import WorkflowIDReusePolicy
@@ -11,9 +11,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from contracts.values import Outcome
 from tests.proof.simulation import runner
+from tests.proof.simulation.database import Behaviour
 from tests.proof.simulation.scheduler import Scheduler
 from tests.proof.simulation.temporal import Execution, NobodyAnswers, Server, Status
 
+T = TypeVar("T")
 _STATUSES = {
     Status.RUNNING: WorkflowExecutionStatus.RUNNING,
     Status.COMPLETED: WorkflowExecutionStatus.COMPLETED,
@@ -35,6 +37,18 @@ class Client:
         self._server = server
         self._scheduler = scheduler
         self._namespace = namespace
+        self.behaviours: list[Behaviour] = []
+        """How the next starts and signals go; then all goes well."""
+
+    async def answered(self, ask: Callable[[], T]) -> T:
+        """The server's answer, which may be lost, or never have been asked for."""
+        behaviour = self.behaviours.pop(0) if self.behaviours else "ok"
+        if behaviour == "away":
+            raise _unavailable()
+        answer = ask()
+        if behaviour == "lost":
+            raise _unavailable()
+        return answer
 
     async def start_workflow(
         self,
@@ -50,20 +64,26 @@ class Client:
     ) -> None:
         signal = runner.signalled(start_signal, runner.packed(*start_signal_args)) if start_signal else None
         await self._scheduler.stage("asks")
-        self._server.start(self._namespace, id, runner.packed(argument), reuse=id_reuse_policy, signal=signal)
+        arguments = runner.packed(argument)
+        await self.answered(
+            lambda: self._server.start(self._namespace, id, arguments, reuse=id_reuse_policy, signal=signal)
+        )
         await self._scheduler.stage("told")
 
     def get_workflow_handle_for(self, run: Any, workflow_id: str) -> "Handle":
-        return Handle(self._server, self._scheduler, self._namespace, workflow_id)
+        return Handle(self, self._server, self._scheduler, self._namespace, workflow_id)
 
     def get_workflow_handle(self, workflow_id: str) -> "Handle":
-        return Handle(self._server, self._scheduler, self._namespace, workflow_id)
+        return Handle(self, self._server, self._scheduler, self._namespace, workflow_id)
 
 
 class Handle:
     """One workflow, by its id."""
 
-    def __init__(self, server: Server, scheduler: Scheduler, namespace: str, workflow_id: str) -> None:
+    def __init__(
+        self, client: Client, server: Server, scheduler: Scheduler, namespace: str, workflow_id: str
+    ) -> None:
+        self._client = client
         self._server = server
         self._scheduler = scheduler
         self._namespace = namespace
@@ -72,7 +92,9 @@ class Handle:
     async def signal(self, signal: Any, *arguments: Any) -> None:
         job = runner.signalled(runner.signal_name(signal), runner.packed(*arguments))
         await self._scheduler.stage("signals")
-        if not self._server.signal(self._namespace, self._workflow_id, job):
+        if not await self._client.answered(
+            lambda: self._server.signal(self._namespace, self._workflow_id, job)
+        ):
             raise _not_found()
         await self._scheduler.stage("signalled")
 
@@ -99,6 +121,10 @@ class Handle:
         if found is None:
             raise _not_found()
         return found
+
+
+def _unavailable() -> RPCError:
+    return RPCError("no answer", RPCStatusCode.UNAVAILABLE, b"")
 
 
 def _not_found() -> RPCError:

@@ -11,18 +11,25 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, LiteralString, TypeVar
+from itertools import islice
+from typing import Any, Literal, LiteralString, TypeVar
 
 from psycopg.types.json import Jsonb
 
+from contracts.chassis.errors import Unavailable
+
+Behaviour = Literal["ok", "lost", "away"]
+"""lost: committed, but nobody is told. away: rolled back."""
 Row = dict[str, Any]
 Key = tuple[Any, ...]
 Given = Any
 """The parameters of a statement: a sequence or a mapping, as the code gave them."""
 
 
-class UnknownStatement(AssertionError):
-    """The twin has no answer for this SQL; give it one in `statements.py`."""
+class UnknownStatement(BaseException):
+    """The twin has no answer for this SQL; give it one in `statements.py` or `moving.py`.
+
+    Nobody of ours may take it for a failure of the database and try again."""
 
 
 @dataclass
@@ -56,6 +63,13 @@ class Tables:
 
     def all(self, table: str) -> Iterator[Row]:
         return iter(list(self._of(table).values()))
+
+    def count(self, table: str) -> int:
+        return len(self._of(table))
+
+    def newest(self, table: str, number: int) -> list[Row]:
+        """So many of the rows stored last, oldest first."""
+        return list(islice(reversed(self._of(table).values()), number))[::-1]
 
     def get(self, table: str, *key: Any) -> Row | None:
         return self._of(table).get(key)
@@ -200,8 +214,13 @@ class Database:
         place: Callable[[], int] = lambda: 0,
         stage: Callable[[str], Awaitable[None]] = _at_once,
         ring: Callable[[str], None] = lambda _: None,
+        miss: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.tables = Tables(now, place)
+        self.behaviours: list[Behaviour] = []
+        """How the next transactions that write end; then all goes well."""
+        self._miss = miss
+        """Called instead of `ring` when whoever committed was cut off before it could ring."""
         self._stage = stage
         """Called after each commit: whoever wrote may die here without knowing that it was stored."""
         self._ring = ring
@@ -220,14 +239,19 @@ class Database:
         self.tables.begin()
         try:
             yield connection
+            wrote = self.tables.mark() > 0
+            behaviour = self.behaviours.pop(0) if wrote and self.behaviours else "ok"
+            if behaviour == "away":
+                raise Unavailable("the database does not answer")
         except BaseException:
             self.tables.roll_back()
             raise
         finally:
-            wrote = self.tables.mark() > 0
             self.tables.end()
         for channel in sorted(connection.bells):
-            self.ring(channel)
+            (self.ring if behaviour == "ok" else self._miss)(channel)
+        if behaviour == "lost":
+            raise Unavailable("the database does not answer")
         if wrote:
             await self._stage("stored")
 

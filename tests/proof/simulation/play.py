@@ -1,21 +1,18 @@
 """One schedule, played to the end of its order, and the record of it."""
 
-import json
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from fulfillment_service.settings import WarehouseSettings
 from order_service.demo import demo_order
 from tests.proof.people import ACTOR, Operator, Wished
-from tests.proof.record import Effect, Ended, Fact, Level, ReceiptRow, Record, Sent, Service
+from tests.proof.record import Record, Sent
 from tests.proof.simulation.clock import virtual
-from tests.proof.simulation.house import House, Side
-from tests.proof.simulation.providers import Entry
-from tests.proof.simulation.runner import unpacked
+from tests.proof.simulation.house import House
 from tests.proof.simulation.schedule import SCRIPTS, Injection, Schedule
 from tests.proof.simulation.scheduler import BEGINNING
-from tests.proof.simulation.temporal import Endless, Room, Status
+from tests.proof.simulation.temporal import Endless, Room
+from tests.proof.simulation.writing import write
 
 ORDER = demo_order("happy").model_copy(update={"items": demo_order("happy").items[:1]})
 PATIENCE = timedelta(minutes=20)
@@ -63,7 +60,7 @@ class _Play:
 
     def play(self) -> Played:
         record = Record()
-        with virtual(lambda: self.scheduler.now):
+        with virtual(self.scheduler):
             try:
                 self._place()
                 self._run()
@@ -71,7 +68,8 @@ class _Play:
                 record.troubles.append(f"no end: {error}")
             finally:
                 self.house.close()
-        self._write(record)
+        record.sent = self.sent
+        write(record, self.house)
         return Played(self.schedule, record, self.points)
 
     def _place(self) -> None:
@@ -142,60 +140,3 @@ class _Play:
             raise Endless("nothing will ever happen again")
         else:
             self.scheduler.advance()
-
-    # The record.
-
-    def _write(self, record: Record) -> None:
-        record.troubles += self.house.server.troubles
-        record.sent = self.sent
-        record.undelivered = self.house.orders.undelivered + self.house.parcels.undelivered
-        _write_side(record, "orders", self.house.orders)
-        _write_side(record, "fulfillments", self.house.parcels)
-        record.facts.sort(key=lambda fact: fact.place)
-        record.effects += [_effect(each) for each in self.house.payments.ledger]
-        record.effects += [_effect(each, void="void-label") for each in self.house.carrier.ledger]
-        record.workflows = [
-            Ended(
-                each.run.workflow_id,
-                each.status.value,
-                unpacked(each.result, str) if each.result is not None else None,
-            )
-            for each in self.house.server.executions
-            if each.status is not Status.CONTINUED
-        ]
-
-
-def _write_side(record: Record, service: Service, side: Side) -> None:
-    tables = side.database.tables
-    for row in tables.all("events"):
-        record.facts.append(
-            Fact(
-                service,
-                row["stream"],
-                row["version"],
-                row["type"],
-                json.loads(row["data"]),
-                row["command_id"],
-                row["recorded_at"],
-                row["place"],
-            )
-        )
-    for row in tables.all("receipts"):
-        names = ("command_id", "name", "stream", "status", "code", "cut_off")
-        record.receipts.append(ReceiptRow(service, *(row[name] for name in names)))
-    for row in tables.all("pii"):
-        if row["kind"] == "address":
-            record.addresses[row["ref"], row["version"]] = row["content"]
-    for row in tables.all("stock"):
-        names = ("sku", "initial", "available", "held", "shipped")
-        record.stock.append(Level(*(row[name] for name in names)))
-
-
-def _effect(entry: Entry, void: Any = "void") -> Effect:
-    return Effect(
-        void if entry.operation == "void" else entry.operation,  # type: ignore[arg-type]
-        entry.about,
-        entry.reference,
-        entry.amount_minor,
-        entry.address.model_dump(mode="json") if entry.address else None,
-    )

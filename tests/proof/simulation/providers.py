@@ -1,21 +1,28 @@
-"""The payment provider and the carrier in memory: append-only ledgers, idempotent by key, and badly behaved
-where a script says so."""
+"""The payment provider and the carrier behind the HTTP client of our own adapters: append-only ledgers,
+idempotent by key, and badly behaved where a script says so."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from contracts.chassis.errors import Unavailable
+import httpx
+
 from contracts.values import Address
-from fulfillment_service.carrier import Booked, NotTaken, Taken
-from order_service.payments import Authorized, Declined
 from tests.proof.simulation.scheduler import Scheduler
 
-Behaviour = Literal["ok", "lost", "away", "no"]
-"""lost: done, but nobody is told. away: not done, and nobody is told. no: refused."""
+Behaviour = Literal["ok", "lost", "away", "down", "no"]
+"""lost: done, but nobody is told. away: not done, and nobody is told. down: it says so. no: refused."""
 
 LABEL_COST_MINOR = 740
+_OPERATIONS = {"authorizations": "authorize", "labels": "book", "hand-overs": "hand-over"}
+_REFUSALS = {
+    "authorize": (402, "card_declined"),
+    "capture": (409, "capture_refused"),
+    "void": (409, "void_refused"),
+    "book": (422, "address_not_served"),
+    "hand-over": (409, "carrier_full"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,123 +39,141 @@ class Entry:
     address: Address | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The twin of httpx.Response."""
+
+    status_code: int
+    content: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def json(self) -> Mapping[str, Any]:
+        return self.content
+
+
 @dataclass
 class Provider:
-    """What happened at a provider, in its order, and how it will behave."""
+    """What happened at a provider, in its order, and how it will behave; the twin of httpx.AsyncClient."""
 
     scheduler: Scheduler
     behaviours: dict[str, list[Behaviour]] = field(default_factory=dict[str, list[Behaviour]])
     """For each operation, how the next calls go; then all goes well."""
+    knows_keys: bool = True
+    """False does again what is asked again under the same key: only its list of operations remembers."""
     ledger: list[Entry] = field(default_factory=list[Entry])
-    _answers: dict[str, Any] = field(default_factory=dict[str, Any])
+    _answers: dict[str, Reply] = field(default_factory=dict[str, Reply])
 
-    async def _once(self, operation: str, key: str, effect: Callable[[], Any], no: Any) -> Any:
+    async def request(
+        self, method: str, path: str, *, json: Mapping[str, Any] | None, headers: Mapping[str, str]
+    ) -> Reply:
         """The answer to this key, the same for ever; the effect has happened at most once."""
         await self.scheduler.stage("asks")
-        planned = self.behaviours.get(operation)
-        behaviour = planned.pop(0) if planned else "ok"
+        if method == "GET":
+            return self._found(path.removeprefix("/operations/"))
+        kind, _, about = path.removeprefix("/").partition("/")
+        reference, _, further = about.partition("/")
+        operation = further or _OPERATIONS[kind]
+        behaviour = self._behaviour(operation)
         if behaviour == "away":
-            raise Unavailable(f"the provider cannot {operation} now")
-        if key not in self._answers:
-            self._answers[key] = no if behaviour == "no" else effect()
-        answer = self._answers[key]
+            raise httpx.ConnectError("away")
+        if behaviour == "down":
+            return Reply(503, {})
+        key = headers["Idempotency-Key"]
+        if key not in self._answers or not self.knows_keys:
+            self._answers[key] = (
+                _no(operation) if behaviour == "no" else self._did(operation, key, reference, json or {})
+            )
         if behaviour == "lost":
-            raise Unavailable(f"the answer to {operation} was lost")
+            raise httpx.ReadTimeout("lost")
         await self.scheduler.stage("answered")
-        return answer
+        return self._answers[key]
+
+    def _behaviour(self, operation: str) -> Behaviour:
+        planned = self.behaviours.get(operation)
+        return planned.pop(0) if planned else "ok"
+
+    def _found(self, key: str) -> Reply:
+        if self._behaviour("lookup") in ("away", "lost", "down"):
+            raise httpx.ReadTimeout("lost")
+        known = self._answers.get(key)
+        if known is None:
+            return Reply(404, {"code": "not_found"})
+        return Reply(200, {"httpStatus": known.status_code, "answer": known.content})
+
+    def _did(self, operation: str, key: str, reference: str, body: Mapping[str, Any]) -> Reply:
+        raise NotImplementedError
 
     def _after(self, reference: str) -> str | None:
         """What became of an authorization or a label; None while it stands."""
         operations = [each.operation for each in self.ledger if each.reference == reference]
         return operations[-1] if len(operations) > 1 else None
 
-
-@dataclass
-class Payments(Provider):
-    """The twin of order_service.payments.Payments."""
-
-    lifetime: timedelta = timedelta(days=7)
-
-    async def authorize(
-        self, provider_key: str, *, amount_minor: int, currency: str, token: str, order_id: str
-    ) -> Authorized | Declined:
-        def effect() -> Authorized:
-            reference = f"auth-{len(self.ledger) + 1}"
-            self._note("authorize", provider_key, order_id, reference, amount_minor)
-            return Authorized(reference, self.scheduler.now + self.lifetime)
-
-        return await self._once("authorize", provider_key, effect, Declined("card_declined"))
-
-    async def capture(self, provider_key: str, reference: str, *, amount_minor: int) -> Declined | None:
-        def effect() -> Declined | None:
-            if done := self._after(reference):
-                return None if done == "capture" else Declined("authorization_voided")
-            self._note("capture", provider_key, self._order_of(reference), reference, amount_minor)
-            return None
-
-        return await self._once("capture", provider_key, effect, Declined("capture_refused"))
-
-    async def void(self, provider_key: str, reference: str) -> Declined | None:
-        def effect() -> Declined | None:
-            if done := self._after(reference):
-                return None if done == "void" else Declined("already_captured")
-            self._note("void", provider_key, self._order_of(reference), reference)
-            return None
-
-        return await self._once("void", provider_key, effect, Declined("void_refused"))
-
-    def _order_of(self, reference: str) -> str:
-        return next(each.about for each in self.ledger if each.reference == reference)
-
-    def _note(self, operation: str, key: str, about: str, reference: str, amount_minor: int = 0) -> None:
+    def _note(self, operation: str, key: str, reference: str, amount_minor: int = 0) -> None:
+        about = next(each.about for each in self.ledger if each.reference == reference)
         self.ledger.append(Entry(operation, key, about, reference, self.scheduler.now, amount_minor))
 
 
 @dataclass
+class Payments(Provider):
+    """The twin of the payment provider."""
+
+    lifetime: timedelta = timedelta(days=7)
+
+    def _did(self, operation: str, key: str, reference: str, body: Mapping[str, Any]) -> Reply:
+        if operation == "authorize":
+            return self._authorized(key, body)
+        done = self._after(reference)
+        if operation == "capture" and done is None:
+            self._note("capture", key, reference, body["amountMinor"])
+        elif operation == "void" and done is None:
+            self._note("void", key, reference)
+        elif operation == "capture":
+            return Reply(409, {"code": "already_captured" if done == "capture" else "authorization_voided"})
+        elif done == "capture":
+            return Reply(409, {"code": "already_captured"})
+        return Reply(200, {"reference": reference})
+
+    def _authorized(self, key: str, body: Mapping[str, Any]) -> Reply:
+        reference, until = f"auth-{len(self.ledger) + 1}", self.scheduler.now + self.lifetime
+        made = Entry("authorize", key, body["orderRef"], reference, self.scheduler.now, body["amountMinor"])
+        self.ledger.append(made)
+        return Reply(201, {"reference": reference, "expiresAt": until.isoformat()})
+
+
+@dataclass
 class Carrier(Provider):
-    """The twin of fulfillment_service.carrier.Carrier."""
+    """The twin of the carrier."""
 
-    async def book(
-        self, provider_key: str, *, fulfillment_id: str, address: Address, service_level: str
-    ) -> Booked | NotTaken:
-        def effect() -> Booked:
-            reference = f"track-{len(self.ledger) + 1}"
-            self.ledger.append(
-                Entry(
-                    "book",
-                    provider_key,
-                    fulfillment_id,
-                    reference,
-                    self.scheduler.now,
-                    LABEL_COST_MINOR,
-                    address,
-                )
-            )
-            return Booked(reference, LABEL_COST_MINOR, "USD")
+    def _did(self, operation: str, key: str, reference: str, body: Mapping[str, Any]) -> Reply:
+        match operation:
+            case "book":
+                return self._booked(key, body)
+            case "hand-over":
+                return self._taken(key, body["trackingReference"])
+            case _:
+                return self._voided(key, reference)
 
-        return await self._once("book", provider_key, effect, NotTaken("address_not_served"))
+    def _booked(self, key: str, body: Mapping[str, Any]) -> Reply:
+        reference, address = f"track-{len(self.ledger) + 1}", Address.model_validate(body["address"])
+        made = Entry("book", key, body["parcelRef"], reference, self.scheduler.now, LABEL_COST_MINOR, address)
+        self.ledger.append(made)
+        return Reply(201, {"trackingReference": reference, "costMinor": LABEL_COST_MINOR, "currency": "USD"})
 
-    async def hand_over(self, provider_key: str, tracking_reference: str) -> Taken | NotTaken:
-        def effect() -> Taken | NotTaken:
-            if done := self._after(tracking_reference):
-                return NotTaken("label_voided" if done == "void" else "already_handed_over")
-            self._note("hand-over", provider_key, tracking_reference)
-            return Taken(f"scan-{len(self.ledger)}")
+    def _taken(self, key: str, reference: str) -> Reply:
+        if done := self._after(reference):
+            return Reply(409, {"code": "label_voided" if done == "void" else "already_handed_over"})
+        self._note("hand-over", key, reference)
+        return Reply(200, {"reference": f"scan-{len(self.ledger)}"})
 
-        return await self._once("hand-over", provider_key, effect, NotTaken("carrier_full"))
+    def _voided(self, key: str, reference: str) -> Reply:
+        done = self._after(reference)
+        if done == "hand-over":
+            return Reply(409, {"code": "already_handed_over"})
+        if done is None:
+            self._note("void", key, reference)
+        return Reply(200, {})
 
-    async def void(self, provider_key: str, tracking_reference: str) -> None:
-        def effect() -> None:
-            match self._after(tracking_reference):
-                case None:
-                    self._note("void", provider_key, tracking_reference)
-                case "hand-over":
-                    raise Unavailable("the carrier would not void a label")
-                case _:
-                    pass
 
-        await self._once("void", provider_key, effect, None)
-
-    def _note(self, operation: str, key: str, reference: str) -> None:
-        about = next(each.about for each in self.ledger if each.reference == reference)
-        self.ledger.append(Entry(operation, key, about, reference, self.scheduler.now))
+def _no(operation: str) -> Reply:
+    status, code = _REFUSALS[operation]
+    return Reply(status, {"code": code})

@@ -29,11 +29,35 @@ class Sleep:
     seconds: float
 
 
+@dataclass(eq=False, slots=True)
+class Gate:
+    """Closed until somebody opens it; who waits before it goes on then."""
+
+    is_open: bool = False
+    _waiting: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+
+    def open(self) -> None:
+        self.is_open = True
+        waiting, self._waiting = self._waiting, []
+        for go_on in waiting:
+            go_on()
+
+    def close(self) -> None:
+        self.is_open = False
+
+    def when_open(self, go_on: Callable[[], None]) -> None:
+        """Calls it once: now, or as soon as the gate opens."""
+        if self.is_open:
+            go_on()
+        else:
+            self._waiting.append(go_on)
+
+
 class _Suspended:
-    def __init__(self, what: Point | Sleep) -> None:
+    def __init__(self, what: Point | Sleep | Gate) -> None:
         self._what = what
 
-    def __await__(self) -> Generator[Point | Sleep, None, None]:
+    def __await__(self) -> Generator[Point | Sleep | Gate, None, None]:
         yield self._what
 
 
@@ -45,6 +69,11 @@ def point(name: str) -> Awaitable[None]:
 def sleep(seconds: float) -> Awaitable[None]:
     """So much virtual time has passed."""
     return _Suspended(Sleep(seconds))
+
+
+def opened(gate: Gate) -> Awaitable[None]:
+    """The gate is open."""
+    return _Suspended(gate)
 
 
 @dataclass(eq=False, slots=True)
@@ -71,10 +100,13 @@ class Scheduler:
     steps: int = 0
     at_point: Callable[[str], None] = lambda _: None
     """Called before a coroutine goes on from the named point."""
+    lingers: Callable[[], float] = lambda: 0.0
+    """Called before a coroutine goes on: so many seconds it does nothing, as if its process were stopped."""
     on_kill: list[Callable[[str], None]] = field(default_factory=list[Callable[[str], None]])
     current: Task | None = None
     _ready: list[Task] = field(default_factory=list[Task])
-    _sleeping: set[Task] = field(default_factory=set[Task])
+    _sleeping: dict[Task, None] = field(default_factory=dict[Task, None])
+    """A dictionary for its order: the same run must be the same in every process."""
     _timers: list[tuple[datetime, int, Callable[[], None]]] = field(
         default_factory=list[tuple[datetime, int, Callable[[], None]]]
     )
@@ -113,11 +145,14 @@ class Scheduler:
         self.steps += 1
         place = self._random.randrange(len(self._ready)) if self.seed else 0
         task = self._ready.pop(place)
+        if seconds := self.lingers():
+            self._rest(task, seconds)
+            return
         if task.at:
             # What comes between may kill this very task, so it has to be findable.
-            self._sleeping.add(task)
+            self._sleeping[task] = None
             self.at_point(task.at)
-            self._sleeping.discard(task)
+            self._sleeping.pop(task, None)
         if not task.is_dead:
             self._go_on(task)
 
@@ -147,23 +182,54 @@ class Scheduler:
     def _go_on(self, task: Task) -> None:
         self.current = task
         try:
-            reached: Point | Sleep = task.coroutine.send(None)
+            reached: Point | Sleep | Gate = task.coroutine.send(None)
         except StopIteration:
             return
         finally:
             self.current = None
-        if isinstance(reached, Sleep):
-            task.at = ""
-            self._sleeping.add(task)
-            self.after(reached.seconds, lambda: self._wake(task))
-        else:
-            task.at = reached.name
-            self._ready.append(task)
+        match reached:
+            case Sleep(seconds):
+                task.at = ""
+                self._rest(task, seconds)
+            case Gate():
+                task.at = ""
+                self._sleeping[task] = None
+                reached.when_open(lambda: self._wake(task))
+            case Point(name):
+                task.at = name
+                self._ready.append(task)
+
+    def _rest(self, task: Task, seconds: float) -> None:
+        self._sleeping[task] = None
+        self.after(seconds, lambda: self._wake(task))
 
     def _wake(self, task: Task) -> None:
         if task in self._sleeping:
-            self._sleeping.discard(task)
+            del self._sleeping[task]
             self._ready.append(task)
+
+    async def gather(self, *work: Awaitable[Any]) -> list[Any]:
+        """All of them are done, side by side, in the process of whoever waits for them."""
+        results: dict[int, Any] = {}
+        gate = Gate()
+        worker = self.current.worker if self.current else None
+
+        async def one(place: int, each: Awaitable[Any]) -> None:
+            results[place] = await each
+            if len(results) == len(work):
+                gate.open()
+
+        for place, each in enumerate(work):
+            self.spawn(one(place, each), "", worker)
+        try:
+            await opened(gate)
+        except GeneratorExit:
+            # The process died: what had not even begun never will.
+            for each in work:
+                if isinstance(each, Coroutine):
+                    each.close()
+            raise
+        return [results[place] for place in range(len(work))]
 
     def kill(self, worker: str) -> None:
         """The process is gone, and with it all that ran in it; what it had committed stays."""
@@ -172,7 +238,7 @@ class Scheduler:
                 task.is_dead = True
                 task.coroutine.close()
         self._ready = [task for task in self._ready if not task.is_dead]
-        self._sleeping = {task for task in self._sleeping if not task.is_dead}
+        self._sleeping = {task: None for task in self._sleeping if not task.is_dead}
         for told in self.on_kill:
             told(worker)
 

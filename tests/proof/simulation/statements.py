@@ -199,6 +199,8 @@ def publish(tables: Tables, given: Sequence[Any]) -> int:
         "topic": topic,
         "headers": plain(headers),
         "body": body,
+        "attempts": 0,
+        "next_attempt_at": tables.now(),
     }
     tables.put("outbox", (number,), row)
     return 1
@@ -312,7 +314,125 @@ def _show(tables: Tables, table: str, key: str, given: dict[str, Any]) -> int:
     before = tables.get(table, key)
     if before is not None and before["version"] >= given["version"]:
         return 0
-    tables.put(table, (key,), given | {"document": plain(given["document"])})
+    tables.put(table, (key,), (before or {}) | given | {"document": plain(given["document"])})
+    return 1
+
+
+# Calls to providers.
+
+
+@statement("""
+    insert into external_calls as known (provider_key, provider, operation, stream)
+    values (%(provider_key)s, %(provider)s, %(operation)s, %(stream)s)
+    on conflict (provider_key) do update
+    set attempts = known.attempts + (known.answered_at is null)::integer,
+        status = case known.status when 'INTENT' then 'UNKNOWN' else known.status end
+    returning status, answer, error
+    """)
+def begin_call(tables: Tables, given: dict[str, Any]) -> list[Row]:
+    key = given["provider_key"]
+    known = tables.get("external_calls", key)
+    if known is None:
+        call = given | {"status": "INTENT", "attempts": 1, "answer": None, "error": None, "answered_at": None}
+        tables.put("external_calls", (key,), call)
+    elif known["answered_at"] is None:
+        tables.update("external_calls", (key,), attempts=known["attempts"] + 1, status="UNKNOWN")
+    return _call(tables, key)
+
+
+@statement("""
+    update external_calls as known
+    set status = case when answered_at is null then %(status)s else known.status end,
+        answer = case when answered_at is null then %(answer)s else known.answer end,
+        error = case when answered_at is null then %(error)s else known.error end,
+        answered_at = coalesce(answered_at, now())
+    where provider_key = %(provider_key)s returning status, answer, error
+    """)
+def end_call(tables: Tables, given: dict[str, Any]) -> list[Row]:
+    key = given["provider_key"]
+    known = tables.get("external_calls", key)
+    if known is not None and known["answered_at"] is None:
+        tables.update(
+            "external_calls",
+            (key,),
+            status=given["status"],
+            answer=plain(given["answer"]),
+            error=given["error"],
+            answered_at=tables.now(),
+        )
+    return _call(tables, key)
+
+
+@statement("""
+    update external_calls set status = 'UNKNOWN', error = %(error)s
+    where provider_key = %(provider_key)s and answered_at is null
+    """)
+def leave_call_open(tables: Tables, given: dict[str, Any]) -> int:
+    known = tables.get("external_calls", given["provider_key"])
+    if known is None or known["answered_at"] is not None:
+        return 0
+    tables.update("external_calls", (given["provider_key"],), status="UNKNOWN", error=given["error"])
+    return 1
+
+
+def _call(tables: Tables, key: str) -> list[Row]:
+    row = tables.get("external_calls", key)
+    return [{name: row[name] for name in ("status", "answer", "error")}] if row else []
+
+
+# Circuit breakers.
+
+_CIRCUIT = """
+    select *, extract(epoch from open_until - now())::float as open_seconds,
+        extract(epoch from probe_until - now())::float as probe_seconds
+    from circuit_breakers where name = %(name)s
+    """
+
+
+@statement(_CIRCUIT)
+@statement(_CIRCUIT + " for update")
+def circuit(tables: Tables, given: dict[str, Any]) -> list[Row]:
+    row = tables.get("circuit_breakers", given["name"])
+    if row is None:
+        return []
+    left = {
+        f"{name}_seconds": (row[f"{name}_until"] - tables.now()).total_seconds()
+        if row[f"{name}_until"]
+        else None
+        for name in ("open", "probe")
+    }
+    return [row | left]
+
+
+@statement("""
+    update circuit_breakers
+    set state = %(state)s, failures = %(failures)s,
+        open_until = now() + make_interval(secs => %(open_seconds)s::float),
+        probe_until = now() + make_interval(secs => %(probe_seconds)s::float),
+        changed_at = case when state = %(state)s then changed_at else now() end
+    where name = %(name)s
+    """)
+def turn_circuit(tables: Tables, given: dict[str, Any]) -> int:
+    row = tables.get("circuit_breakers", given["name"])
+    assert row is not None
+    until = {
+        f"{name}_until": tables.now() + timedelta(seconds=given[f"{name}_seconds"])
+        if given[f"{name}_seconds"] is not None
+        else None
+        for name in ("open", "probe")
+    }
+    changed_at = row["changed_at"] if row["state"] == given["state"] else tables.now()
+    turned = {name: given[name] for name in ("state", "failures")}
+    tables.update("circuit_breakers", (given["name"],), **turned, **until, changed_at=changed_at)
+    return 1
+
+
+@statement("""
+    insert into circuit_breaker_transitions (breaker, from_state, to_state, reason, actor)
+    values (%(name)s, %(from)s, %(to)s, %(reason)s, %(actor)s)
+    """)
+def note_turn(tables: Tables, given: dict[str, Any]) -> int:
+    tables.put("circuit_breaker_transitions", (tables.identity(),), given)
     return 1
 
 

@@ -118,6 +118,10 @@ class Server:
         """Replays that asked for something else, and workflow code that raised."""
         self.refuse_signals: Callable[[str, str], bool] = lambda _id, _name: False
         """True loses the signal on its way, though the sender is told that it came."""
+        self.is_evicted: Callable[[], bool] = lambda: False
+        """Asked before each workflow task; True: its worker has dropped the workflow and has to replay it."""
+        self.times_out = False
+        """Whether an activity that takes too long is tried again while it still goes on."""
         scheduler.on_kill.append(self._worker_died)
 
     def poll(self, worker: Worker) -> None:
@@ -246,6 +250,8 @@ class Server:
 
     async def _turns(self, execution: Execution, worker: Worker) -> tuple[list[Turn], list[Command]]:
         """Activations until no local activity is left, and all that they asked for."""
+        if self.is_evicted():
+            self._forget(execution)
         jobs, turns, asked = runner.in_order(execution.waiting), list[Turn](), list[Command]()
         execution.waiting.clear()
         local: list[Command] = []
@@ -339,10 +345,18 @@ class Server:
     def _attempt(self, attempt: "Attempt") -> None:
         self._attempts[attempt.worker.name].add(attempt)
         self._scheduler.spawn(self._normal(attempt), "", attempt.worker.name)
+        if self.times_out:
+            self._scheduler.after(attempt.seconds, lambda: self._time_out(attempt))
+
+    def _time_out(self, attempt: "Attempt") -> None:
+        if attempt in self._attempts[attempt.worker.name]:
+            self._attempts[attempt.worker.name].discard(attempt)
+            self._attempt(attempt.next())
 
     async def _normal(self, attempt: "Attempt") -> None:
         """One attempt of a normal activity; its completion or its next attempt is on its way."""
         asked, execution = attempt.command.schedule_activity, attempt.execution
+        under_way = self._attempts[attempt.worker.name]
         try:
             result = await self._run(attempt.worker, asked.activity_type, asked.arguments, is_local=False)
         except ApplicationError as error:
@@ -352,13 +366,16 @@ class Server:
                 policy = RetryPolicy.from_proto(asked.retry_policy)
                 delay = error.next_retry_delay
                 pause = delay.total_seconds() if delay else _back_off(policy, attempt.number)
-                self._attempts[attempt.worker.name].discard(attempt)
-                self._scheduler.after(pause, lambda: self._attempt(attempt.next()))
+                if attempt in under_way:
+                    under_way.discard(attempt)
+                    self._scheduler.after(pause, lambda: self._attempt(attempt.next()))
                 return
         else:
             done = runner.completed(asked.seq, result, is_local=False)
-        self._attempts[attempt.worker.name].discard(attempt)
-        self._happens(execution, done)
+        # Nobody waits any more for an attempt that had timed out.
+        if attempt in under_way:
+            under_way.discard(attempt)
+            self._happens(execution, done)
 
     async def _run(
         self, worker: Worker, name: str, payloads: Sequence[Payload], *, is_local: bool
@@ -381,6 +398,8 @@ class Server:
 
     def _worker_died(self, name: str) -> None:
         """Its memory is empty, and what it was doing is given to another one after the time-outs."""
+        if name not in self._attempts:
+            return
         for execution in self.executions:
             if self._workers[execution.run.namespace].name != name:
                 continue
@@ -390,8 +409,7 @@ class Server:
                 self._scheduler.after(TASK_TIMEOUT_SECONDS, partial(self._retry, execution, execution.deaths))
         dead, self._attempts[name] = self._attempts[name], set()
         for attempt in sorted(dead, key=lambda each: each.command.schedule_activity.seq):
-            time_out = attempt.command.schedule_activity.start_to_close_timeout.ToTimedelta()
-            self._scheduler.after(time_out.total_seconds(), partial(self._attempt, attempt.next()))
+            self._scheduler.after(attempt.seconds, partial(self._attempt, attempt.next()))
 
     def _retry(self, execution: Execution, deaths: int) -> None:
         if execution.is_open and execution.deaths == deaths:
@@ -410,6 +428,11 @@ class Attempt:
     worker: Worker
     command: Command
     number: int
+
+    @property
+    def seconds(self) -> float:
+        """It may take so long."""
+        return self.command.schedule_activity.start_to_close_timeout.ToTimedelta().total_seconds()
 
     def next(self) -> "Attempt":
         return Attempt(self.execution, self.worker, self.command, self.number + 1)

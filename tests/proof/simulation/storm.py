@@ -1,0 +1,312 @@
+"""One plan, played to the end of all its orders, with relays and consumers, and the record of it."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Any, TypeVar
+
+from contracts.chassis.errors import TandemError
+from contracts.chassis.receipts import Granted
+from contracts.order import PlaceOrder
+from fulfillment_service.settings import WarehouseSettings
+from order_service.demo import demo_order
+from order_service.order import Order
+from tests.proof.people import ACTOR, Operator, Wished
+from tests.proof.record import Placed, Record, Sent
+from tests.proof.simulation import plan as plans
+from tests.proof.simulation.clock import virtual
+from tests.proof.simulation.house import House
+from tests.proof.simulation.plan import Plan, WishFor
+from tests.proof.simulation.play import LONGEST, PATIENCE
+from tests.proof.simulation.schedule import Injection
+from tests.proof.simulation.scheduler import BEGINNING
+from tests.proof.simulation.temporal import Endless, Room
+from tests.proof.simulation.writing import write, write_topics, write_views
+
+T = TypeVar("T")
+_ASKS = WarehouseSettings(cancel_policy="ask", cancel_answer_seconds=600)
+MOST_STEPS = 6_000
+"""Of each order; one takes about 300."""
+MOST_HELPS = 200
+HELPS = 0.02
+"""How likely an operator does something between two steps."""
+
+
+@dataclass
+class Stormed:
+    """A plan's record, and what of it took place."""
+
+    plan: Plan
+    record: Record
+    steps: int
+    replays: int
+    crashes: int
+
+
+def play(plan: Plan) -> Stormed:
+    """All orders of the plan have ended, whatever came between, or the record says that they did not."""
+    return _Storm(plan).play()
+
+
+@dataclass
+class _Standing:
+    """An order of the plan that was placed."""
+
+    order_id: str
+    operator: Operator
+
+
+@dataclass
+class _Storm:
+    plan: Plan
+    sent: list[Sent] = field(default_factory=list[Sent])
+    accepted: list[Placed] = field(default_factory=list[Placed])
+    replays: int = 0
+    crashes: int = 0
+    helps: int = 0
+
+    def __post_init__(self) -> None:
+        plan = self.plan
+        self.chance = Random(plan.seed)
+        warehouse = _ASKS if plan.answer else WarehouseSettings()
+        self.house = House(
+            # 0 would go first come, first served.
+            seed=plan.seed + 1,
+            room=Room(plan.room),
+            warehouse=warehouse,
+            stock=plan.stock,
+            threshold=plan.threshold,
+        )
+        self.scheduler = self.house.scheduler
+        self.placed: dict[int, _Standing] = {}
+        self.last_help = self.scheduler.now
+        self.seen = {"order": 0, "parcel": 0}
+        self._prepare()
+
+    def _prepare(self) -> None:
+        plan, house = self.plan, self.house
+        house.connect_kafka(relays=plan.relays, members=plan.members)
+        house.payments.lifetime = plan.lifetime
+        house.payments.knows_keys = house.carrier.knows_keys = plan.knows_keys
+        house.server.times_out = True
+        house.server.is_evicted = self._is_evicted
+        self.scheduler.lingers = self._lingers
+        self.orders = [each for each in plan.happenings if isinstance(each, plans.PlaceOrder)]
+        self.due: dict[int, list[plans.Happening]] = {}
+        self.after: dict[str, list[WishFor | plans.Crash]] = {}
+        for each in plan.happenings:
+            match each:
+                case plans.Misbehave():
+                    provider = house.payments if each.provider == "payments" else house.carrier
+                    _plan(provider.behaviours.setdefault(each.operation, []), each.n, each.how)
+                case plans.Cut():
+                    self._cut(each)
+                case plans.PlaceOrder() | plans.Stop() | plans.Rebalance():
+                    self.due.setdefault(each.step, []).append(each)
+                case plans.WishFor() | plans.Crash() if each.when.step is not None:
+                    self.due.setdefault(each.when.step, []).append(each)
+                case plans.WishFor() | plans.Crash():
+                    self.after.setdefault(each.when.fact or "", []).append(each)
+        self.stops = 0.0
+
+    def _cut(self, cut: plans.Cut) -> None:
+        side = self.house.orders if cut.side == "order" else self.house.parcels
+        match cut.what:
+            case "database":
+                _plan(side.database.behaviours, cut.n, cut.how)
+            case "temporal":
+                _plan(side.twin_client.behaviours, cut.n, cut.how)
+            case "kafka":
+                _plan(self.house.broker.behaviours, cut.n, cut.how)
+
+    def play(self) -> Stormed:
+        record = Record()
+        with virtual(self.scheduler):
+            try:
+                self._run()
+            except Endless as error:
+                record.troubles.append(f"no end: {error}")
+            finally:
+                self.house.close()
+        record.sent, record.placed = self.sent, self.accepted
+        write(record, self.house)
+        write_topics(record, self.house)
+        write_views(record, self.house)
+        return Stormed(self.plan, record, self.scheduler.steps, self.replays, self.crashes)
+
+    def _run(self) -> None:
+        most = MOST_STEPS * max(1, len(self.orders))
+        while True:
+            while not self.scheduler.is_idle:
+                self._happen(self.due.pop(self.scheduler.steps, ()))
+                if not self.scheduler.is_idle:
+                    self.scheduler.step()
+                self._notice()
+                if self.chance.random() < HELPS:
+                    self._work()
+                if self.scheduler.steps > most:
+                    raise Endless(f"{most} steps")
+            if self._place_next() or self._work():
+                continue
+            if self._is_over:
+                if not self._late():
+                    return
+            else:
+                self._wait_or_help()
+
+    @property
+    def _is_over(self) -> bool:
+        house = self.house
+        if any(each.is_open for each in house.server.executions):
+            return False
+        sides = (house.orders.machinery, house.parcels.machinery)
+        waits = sum(each.unpublished + each.undelivered for each in sides)
+        return not waits and not house.readers.lag and not house.parcel_readers.lag
+
+    # What happens.
+
+    def _happen(self, happenings: Sequence[plans.Happening]) -> None:
+        for each in happenings:
+            match each:
+                case plans.PlaceOrder():
+                    self._place(each)
+                case WishFor():
+                    self._wish(each)
+                case plans.Crash():
+                    self._crash(each)
+                case plans.Stop():
+                    self.stops = each.seconds
+                case plans.Rebalance():
+                    group = self.house.readers if each.side == "order" else self.house.parcel_readers
+                    group.shift += 1
+                    group.rewind(each.rewind)
+                    for side in (self.house.orders, self.house.parcels):
+                        side.machinery.rung("records")
+                case _:
+                    pass
+
+    def _place(self, asked: plans.PlaceOrder) -> None:
+        place = self.orders.index(asked)
+        if place in self.placed:
+            return
+        told: list[str] = []
+        command_id = f"place-{place + 1}"
+        for _ in range(asked.times):
+            answer = self._answered(partial(self._ask_for, asked, command_id))
+            told.append(str((answer.answer or {})["orderId"]))
+            self.placed[place] = _Standing(told[-1], Operator(self.house, told[-1], self.plan.answer))
+        self.accepted.append(Placed(command_id, command_id, told))
+
+    def _ask_for(self, asked: plans.PlaceOrder, command_id: str) -> Coroutine[Any, Any, Granted[Order]]:
+        return self.house.order_intake.place(
+            _body(asked),
+            command_id=command_id,
+            actor=ACTOR,
+            request_hash="",
+            mode=asked.mode,
+            pace_seconds=asked.pace_seconds,
+        )
+
+    def _place_next(self) -> bool:
+        """Nothing goes on, so the next order comes now."""
+        waiting = [each for place, each in enumerate(self.orders) if place not in self.placed]
+        if waiting:
+            self._place(waiting[0])
+        return bool(waiting)
+
+    def _wish(self, wish: WishFor) -> None:
+        standing = self.placed.get(wish.order)
+        if standing is None:
+            return
+        number = self.plan.happenings.index(wish) + 1
+        injection = Injection("", wish.message, wish.door, wish.times)
+        wished = Wished(injection, number, standing.order_id, self.scheduler.now)
+        for _ in range(wish.times):
+            sent = self._answered(lambda: wished.send(self.house))
+            self.sent += [sent] if sent else []
+
+    def _crash(self, crash: plans.Crash) -> None:
+        self.crashes += 1
+        self.scheduler.kill(crash.worker)
+
+    def _answered(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The answer; whoever gets none asks again."""
+        while True:
+            with suppress(TandemError):
+                return self.scheduler.run(ask())
+
+    def _notice(self) -> None:
+        """What was to come right after a fact comes, once for each."""
+        for name, side in (("order", self.house.orders), ("parcel", self.house.parcels)):
+            facts = side.database.tables.count("events")
+            if facts == self.seen[name]:
+                continue
+            for row in side.database.tables.newest("events", facts - self.seen[name]):
+                self._happen(self._after(row["stream"], row["type"]))
+            self.seen[name] = facts
+
+    def _after(self, stream: str, fact: str) -> Sequence[plans.Happening]:
+        waiting = self.after.get(fact, [])
+        due = [
+            each
+            for each in waiting
+            if (standing := self.placed.get(each.order)) and standing.order_id in stream
+        ]
+        self.after[fact] = [each for each in waiting if each not in due]
+        return due
+
+    def _late(self) -> bool:
+        """What waited for something that did not come is wished at the end; nothing more is broken."""
+        waiting = [each for happenings in (*self.due.values(), *self.after.values()) for each in happenings]
+        self.due.clear()
+        self.after.clear()
+        late = [each for each in waiting if isinstance(each, WishFor)]
+        self._happen(late)
+        return bool(late)
+
+    def _lingers(self) -> float:
+        seconds, self.stops = self.stops, 0.0
+        return seconds
+
+    def _is_evicted(self) -> bool:
+        evicted = self.chance.random() < self.plan.evicted
+        self.replays += evicted
+        return evicted
+
+    # People.
+
+    def _work(self) -> bool:
+        """True when an operator completed a step that waited for somebody's word."""
+        standing = list(self.placed.values())
+        self.chance.shuffle(standing)
+        return any(self.scheduler.run(each.operator.work()) for each in standing)
+
+    def _wait_or_help(self) -> None:
+        """What time will do soon is waited for; what it will not do, people do."""
+        moment = self.scheduler.next_moment
+        if moment is not None and moment <= self.last_help + PATIENCE:
+            self.scheduler.advance()
+        elif any(self.scheduler.run(each.operator.set_free()) for each in self.placed.values()):
+            self.last_help = self.scheduler.now
+            self.helps += 1
+            if self.helps > MOST_HELPS:
+                raise Endless(f"{MOST_HELPS} times somebody helped")
+        elif moment is None or moment - BEGINNING > LONGEST:
+            raise Endless("nothing will ever happen again")
+        else:
+            self.scheduler.advance()
+
+
+def _plan(behaviours: list[Any], n: int, how: str) -> None:
+    """The n-th one goes like this."""
+    behaviours += ["ok"] * (n - len(behaviours))
+    behaviours[n - 1] = how
+
+
+def _body(asked: plans.PlaceOrder) -> PlaceOrder:
+    demo = demo_order("happy")
+    prices = {item.sku: item for item in demo.items}
+    items = [prices[sku].model_copy(update={"quantity": quantity}) for sku, quantity in asked.lines]
+    return demo.model_copy(update={"items": items})
