@@ -265,6 +265,14 @@ def the_stock_adds_up(record: Record) -> Iterator[Violation]:
 
 def one_effective_fulfillment(record: Record) -> Iterator[Violation]:
     """An order's parcel is handed over at most once, and no label of it is left standing."""
+    left = Counter(
+        stream.removeprefix("fulfillment-").rpartition("-")[0]
+        for stream, facts in record.parcels
+        if _of(facts, "HandedOver")
+    )
+    for order, parcels in left.items():
+        if parcels > 1:
+            yield Violation(ONE, f"{parcels} parcels of {order} left")
     for stream, facts in record.parcels:
         about = stream.removeprefix("fulfillment-")
         if len(_of(facts, "FulfillmentAccepted")) != 1 or len(_of(facts, "HandedOver")) > 1:

@@ -131,6 +131,7 @@ class Member:
         if not self.assignment().issuperset(offsets):
             raise CommitFailedError
         self._group.committed.update(offsets)
+        await point("")
 
 
 class OurConsumer(Consumer):

@@ -1,9 +1,10 @@
 """One plan, played to the end of all its orders, with relays and consumers, and the record of it."""
 
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from io import StringIO
 from random import Random
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from fulfillment_service.settings import WarehouseSettings
 from order_service.demo import demo_order
 from order_service.order import Order
 from tests.proof.people import ACTOR, Operator, Wished
-from tests.proof.record import Placed, Record, Sent
+from tests.proof.record import LogLine, Placed, Record, Sent
 from tests.proof.simulation import plan as plans
 from tests.proof.simulation.clock import virtual
 from tests.proof.simulation.house import House
@@ -27,8 +28,8 @@ from tests.proof.simulation.writing import write, write_topics, write_views
 
 T = TypeVar("T")
 _ASKS = WarehouseSettings(cancel_policy="ask", cancel_answer_seconds=600)
-MOST_STEPS = 6_000
-"""Of each order; one takes about 300."""
+MOST_STEPS = 2_000
+"""Of each order; one takes about 200."""
 MOST_HELPS = 200
 HELPS = 0.02
 """How likely an operator does something between two steps."""
@@ -122,8 +123,8 @@ class _Storm:
                 _plan(self.house.broker.behaviours, cut.n, cut.how)
 
     def play(self) -> Stormed:
-        record = Record()
-        with virtual(self.scheduler):
+        record, printed = Record(), StringIO()
+        with virtual(self.scheduler), redirect_stdout(printed):
             try:
                 self._run()
             except Endless as error:
@@ -134,6 +135,7 @@ class _Storm:
         write(record, self.house)
         write_topics(record, self.house)
         write_views(record, self.house)
+        record.lines = [LogLine("stdout", line) for line in printed.getvalue().splitlines()]
         return Stormed(self.plan, record, self.scheduler.steps, self.replays, self.crashes)
 
     def _run(self) -> None:
