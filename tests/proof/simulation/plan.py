@@ -185,7 +185,8 @@ def drawn(seed: int) -> Plan:
     return Plan(
         seed=seed,
         evicted=chance.choices((0.0, 0.1, 0.4, 1.0), (30, 35, 25, 10))[0],
-        room=chance.choices((None, 2, 5), (80, 8, 12))[0],
+        # More than it takes to send a full lane again: a server suggests it after thousands of events.
+        room=chance.choices((None, 10, 20), (80, 8, 12))[0],
         answer=chance.choices((None, "accept", "reject"), (76, 12, 12))[0],
         lifetime=timedelta(minutes=20) if chance.random() < 0.12 else timedelta(days=7),
         stock=chance.choices((100, 2), (85, 15))[0],
