@@ -8,11 +8,11 @@ TandemError
 │   └── TooOften  one client asks for more than its share
 ├── Unsendable    the broker will never take this record; set aside for a person
 ├── Misunderstood a provider does not take what we send; an engineer has to look, and it is tried again
-├── StoreBehind   the store knows less than it did; nothing goes out until a person says what is right
 ├── Conflict      someone wrote first; decided again at once
 └── Unavailable   the other side does not answer; retried with back-off
     ├── Overloaded  more is asked at once than can be answered in time
     └── Away      it is known to be away, so nobody asked; this counts as no try
+        └── StoreBehind  the store knows less than it did; nothing goes out until a person says what is right
 """
 
 from datetime import timedelta
@@ -85,20 +85,6 @@ class Misunderstood(TandemError):
     """A provider does not take the request as we send it; it is tried again, and somebody has to look."""
 
 
-class StoreBehind(TandemError):
-    """The store was put back to a time before what the workflow has seen; a person must say what is right."""
-
-    code = Code.STORE_BEHIND
-
-    def __init__(self, stream: str, *, seen: int, stored: int) -> None:
-        super().__init__()
-        self.stream = stream
-        self.seen = seen
-        """The last version of the stream that its workflow saw."""
-        self.stored = stored
-        """The last version of the stream that there is now."""
-
-
 class Conflict(TandemError):
     """Someone else wrote first; the decision is taken again on the newer state."""
 
@@ -123,3 +109,17 @@ class Overloaded(Unavailable):
 
 class Away(Unavailable):
     """The other side is known to be away, so it was not asked; that is not counted as a try."""
+
+
+class StoreBehind(Away):
+    """The store was put back to a time before what the workflow has seen; a person must say what is right."""
+
+    code = Code.STORE_BEHIND
+
+    def __init__(self, stream: str, *, seen: int, stored: int) -> None:
+        super().__init__()
+        self.stream = stream
+        self.seen = seen
+        """The last version of the stream that its workflow saw."""
+        self.stored = stored
+        """The last version of the stream that there is now."""
