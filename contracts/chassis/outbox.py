@@ -226,6 +226,8 @@ class OutboxRelay:
                 (met,),
             )
             if changed.rowcount == 1:
+                # All that is kept is one statement: under the usual limit a large outbox would never get by.
+                await connection.execute("set local statement_timeout = 0")
                 await connection.execute("update outbox_leases set fence = fence + 1")
                 await connection.execute(
                     "update outbox set published_at = null where published_at is not null"

@@ -9,7 +9,7 @@ from contracts.chassis import outbox
 from contracts.chassis.errors import Unavailable, Unsendable
 from contracts.chassis.outbox import OutboxRecord, OutboxRelay, OutboxRow, wait
 from contracts.chassis.postgres import Database
-from contracts.chassis.settings import RelaySettings
+from contracts.chassis.settings import PostgresSettings, RelaySettings
 from tests.integration.store.tally import TOPIC, bucket_of
 
 SETTINGS = RelaySettings(
@@ -157,6 +157,37 @@ async def test_a_new_cluster_gets_everything_that_is_kept(database: Database):
     cluster = "second"
     assert await OutboxRelay(database, topic.send, SETTINGS, cluster_id=cluster_id).turn() == 2
     assert topic.of("a") == ["1", "2", "1", "2"]
+
+
+async def test_a_new_cluster_gets_it_however_long_that_takes(settings: PostgresSettings, database: Database):
+    """All that is kept becomes unpublished in one statement, which no time limit cuts off."""
+    topic = Topic()
+    cluster = "first"
+
+    async def cluster_id() -> str:
+        return cluster
+
+    await put(database, "a", "1", "2", "3")
+    relay = OutboxRelay(database, topic.send, SETTINGS, cluster_id=cluster_id)
+    assert await relay.turn() == 3
+    await relay.release()
+    await database.execute(
+        """
+        create function takes_long() returns trigger language plpgsql as
+        $$ begin perform pg_sleep(1.5); return new; end $$
+        """
+    )
+    await database.execute(
+        """
+        create trigger takes_long before update on outbox
+            for each row when (new.published_at is null and old.published_at is not null)
+            execute function takes_long()
+        """
+    )
+    cluster = "second"
+    async with Database(settings.model_copy(update={"statement_timeout_seconds": 4}), "test") as limited:
+        assert await OutboxRelay(limited, topic.send, SETTINGS, cluster_id=cluster_id).turn() == 3
+    assert topic.of("a") == ["1", "2", "3"] * 2
 
 
 async def test_what_the_old_cluster_took_meanwhile_is_sent_again(database: Database):
