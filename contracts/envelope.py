@@ -59,6 +59,10 @@ class WishPayload(Message):
     request: CommandId | None = None
     """The cancel that an operator accepts or rejects."""
     address_version: Annotated[int, Field(ge=1)] | None = None
+    resolution: Literal["retry", "skip"] | None = None
+    """What is to be done about an exception; absent means that it is tried again."""
+    code: Code | None = None
+    """The exception's code; absent means any."""
 
 
 class Wish(Message):

@@ -150,6 +150,13 @@ class Because(Request):
     note: Text500 | None = None
 
 
+class Resolve(Because):
+    """What is to be done about what waits for a person."""
+
+    resolution: Literal["retry", "skip"] = "retry"
+    """`skip` leaves the step out, where what it was for has been settled elsewhere."""
+
+
 class Pause(Because):
     until: Moment | None = None
     """It is lifted by itself at this time."""
@@ -270,8 +277,8 @@ FACTS = (
     "ContactChanged",
     "AddressChanged",
     "InstructionsChanged",
-    "AttentionRaised",
-    "AttentionResolved",
+    "ExceptionRaised",
+    "ExceptionResolved",
 )
 """Every kind of fact of an order stream; each appears on the topic as exactly one public event."""
 
@@ -294,6 +301,7 @@ OrderSignal = Literal[
     "resumeOrderFulfillment",
     "applyHold",
     "releaseHold",
+    "resolveException",
     "fulfillmentCompleted",
     "commandOutcome",
     "knock",

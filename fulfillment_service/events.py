@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from contracts.chassis.event_store import Fact
+from contracts.chassis.troubles import ExceptionRaised, ExceptionResolved
 from contracts.fulfillment import StandingKind
 from contracts.values import Code, HoldReason, Line, WarehouseMode
 
@@ -85,6 +86,8 @@ class LabelVoided(Fact):
     cost_minor: int
     """What it had cost, and is of no use any more."""
     currency: str
+    outside: bool = False
+    """The carrier knows no such label any more: a person says so."""
 
 
 class HandOverStarted(Fact):
@@ -145,17 +148,6 @@ class FulfillmentFailed(Fact):
     """The end, after label and shelf are settled."""
 
     code: Code
-
-
-class ExceptionRaised(Fact):
-    """A person has to look at it; the parcel waits."""
-
-    step_key: str
-    code: Code
-
-
-class ExceptionResolved(Fact):
-    """The parcel may go on."""
 
 
 FulfillmentEvent = (

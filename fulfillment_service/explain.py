@@ -21,6 +21,7 @@ from contracts.chassis.explanation import (
     machinery,
 )
 from contracts.chassis.postgres import Row
+from contracts.chassis.troubles import TRIED_AGAIN
 from contracts.fulfillment import HAND_OVER, PACK, QUALITY, Stage
 from fulfillment_service.fulfillment.wishes import STANDING
 
@@ -66,12 +67,12 @@ def _stands(row: Row, document: dict[str, Any], *, is_ended: bool) -> str:
 def _decisions(row: Row, evidence: Evidence, notes: Mapping[str, str]) -> Iterator[Reason]:
     """What a person has decided, or has to decide."""
     document, name = row["document"], row["fulfillment_id"]
+    for trouble in document["exceptions"]:
+        yield _trouble(name, trouble, evidence)
     if row["status"] == "CANCEL_REQUESTED" and not document["cancellationRequests"]:
         return
     for request in document["cancellationRequests"]:
         yield _asked(name, request, evidence)
-    if trouble := document["exception"]:
-        yield _trouble(name, trouble, evidence)
     if document["failure"] is None:
         for hold in document["holds"]:
             yield _standing(hold, evidence, notes) if hold.get("standing") else _hold(name, hold, evidence)
@@ -144,18 +145,24 @@ def _asked(name: str, request: dict[str, Any], evidence: Evidence) -> Reason:
 
 
 def _trouble(name: str, trouble: dict[str, Any], evidence: Evidence) -> Reason:
-    raised = evidence.last("ExceptionRaised")
-    ways = [_call(_OPERATOR, "have it tried again", "POST", f"/fulfillments/{name}/exceptions/resolve")]
+    raised = evidence.last("ExceptionRaised", code=trouble["code"], step_key=trouble["stepKey"])
+    path = f"/fulfillments/{name}/exceptions/resolve"
+    ways = [_call(_OPERATOR, "have it tried again", "POST", path)]
+    if trouble["code"] == "STEP_PARKED" and trouble["stepKey"].startswith("void-"):
+        skip = Call(service="fulfillment", method="POST", path=path, body={"resolution": "skip"})
+        ways.append(Unblock(who=_OPERATOR, how="leave it out, once the carrier knows no label", call=skip))
     if trouble["code"] == "LABEL_REFUSED":
         ways.append(
             _call(_OPERATOR, "give another address", "PATCH", f"/fulfillments/{name}/shipping-address")
         )
+    again = trouble["code"] == "STEP_PARKED" and trouble["fault"] in TRIED_AGAIN
     ways.append(_call(_OPERATOR, "cancel the parcel", "POST", f"/fulfillments/{name}/cancel"))
     return Reason(
         "ATTENTION",
         f"a person to look at the exception {trouble['code']} at {trouble['stepKey']}",
         since=raised.at if raised else None,
         code=trouble["code"],
+        next=Next(what=f"{trouble['stepKey']} is tried again after a pause that grows") if again else None,
         unblock=tuple(ways),
     )
 

@@ -15,12 +15,13 @@ from contracts.chassis.event_store import Cause, Change, Journal
 from contracts.chassis.knocks import Knock
 from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, Granted, grant
+from contracts.chassis.troubles import Undo
 from contracts.envelope import ReceiptStatus, Wish, WishName, hold_of
 from contracts.fulfillment import StartFulfillment
 from contracts.values import Code, Hold
 from fulfillment_service import projection
 from fulfillment_service.events import FulfillmentEvent, HandOverStarted, LabelRequested, StepStarted
-from fulfillment_service.fulfillment import Fulfillment, horizon, steps, wishes
+from fulfillment_service.fulfillment import Fulfillment, compensation, horizon, steps, wishes
 from fulfillment_service.fulfillment.horizon import Action
 from fulfillment_service.fulfillment.progress import Outlook, outlook
 from fulfillment_service.settings import WarehouseSettings
@@ -40,6 +41,8 @@ class Look:
     document: dict[str, Any]
     """What the view shows."""
     actions: Sequence[Action]
+    compensation: Sequence[Undo]
+    """What a cancel would undo, or undoes, in that order."""
     step_started_at: datetime | None
     outlook: Outlook
 
@@ -156,7 +159,8 @@ class Intake:
             case "failStep" if payload.step_key:
                 return wishes.fail_step(state, step_key=payload.step_key)
             case "resolveException":
-                return wishes.resolve_exception(state)
+                how = payload.resolution or "retry"
+                return wishes.resolve_exception(state, how=how, code=payload.code, step_key=payload.step_key)
             case _:
                 raise Invalid(
                     f"a fulfillment does not understand this {command.name}", code=Code.NOT_UNDERSTOOD
@@ -180,6 +184,7 @@ class Intake:
             at=change.recorded[-1].recorded_at,
             document=projection.document(change.state),
             actions=horizon.actions(change.state, standing),
+            compensation=compensation.plan(change.state),
             step_started_at=(started := _step_started_at(change)),
             outlook=outlook(change.state, self._warehouse.manual_budgets, now=now, step_started_at=started),
         )

@@ -1,17 +1,19 @@
 """What REST shows of a fulfillment: its own facts at once, its order as Kafka tells it."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
-from contracts.chassis import outbox, receipts
+from contracts.chassis import exception_facts, outbox, receipts
 from contracts.chassis.event_store import Change
 from contracts.chassis.postgres import Connection
 from contracts.envelope import Event
 from fulfillment_service.events import FulfillmentEvent
 from fulfillment_service.fulfillment import Fulfillment, evolve
-from fulfillment_service.fulfillment.horizon import allowed_actions
+from fulfillment_service.fulfillment.horizon import allowed_actions, resolutions
+from fulfillment_service.fulfillment.steps import provider_key
 from fulfillment_service.fulfillment.wishes import advances
 from fulfillment_service.publishing import paused_from, records
 
@@ -24,6 +26,13 @@ async def follow(connection: Connection, change: Change[Fulfillment, Fulfillment
     for recorded in change.recorded:
         await receipts.advance(connection, advances(before, [recorded.fact]), recorded.version)
         before = evolve(before, recorded.fact)
+        await exception_facts.follow(
+            connection,
+            recorded,
+            before.fulfillment_id,
+            resolutions=partial(resolutions, change.state),
+            provider_key=partial(provider_key, before),
+        )
 
 
 _PROJECT: LiteralString = """
@@ -101,6 +110,9 @@ def document(state: Fulfillment) -> dict[str, Any]:
         "exception": {"stepKey": state.trouble.step_key, "code": state.trouble.code}
         if state.trouble and not state.is_ended
         else None,
+        "exceptions": [
+            {"stepKey": each.step_key, "code": each.code, "fault": each.fault} for each in state.troubles
+        ],
         "failure": state.failure,
         "pendingCommands": [wish.command_id for wish in state.waiting],
         "allowedActions": allowed_actions(state),
@@ -163,15 +175,6 @@ PAGE: LiteralString = (
           or (accepted_at, fulfillment_id) < (%(after_at)s, %(after_id)s)
       )
     order by accepted_at desc, fulfillment_id desc
-    limit %(limit)s
-    """
-)
-
-EXCEPTIONS: LiteralString = (
-    _SELECT
-    + """
-    where document -> 'exception' <> 'null'::jsonb
-    order by updated_at, fulfillment_id
     limit %(limit)s
     """
 )

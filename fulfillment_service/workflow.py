@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -10,11 +10,11 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 from contracts import fulfillment as contract
 from contracts.chassis.seen import Seen
-from contracts.chassis.temporal import Arrivals, Policy, decoded, start_outside, stored
+from contracts.chassis.temporal import Arrivals, Policy, decoded, start_outside, stored, why
 from contracts.envelope import Wish
 from contracts.fulfillment import FulfillmentProgressView, FulfillmentStatusView, StartFulfillment
 from contracts.values import Code, Outcome
@@ -28,6 +28,9 @@ LOOK_AGAIN = timedelta(hours=1)
 
 A knock is never lost, so this is for what nobody thought of; each look is six events of history."""
 LOOK_AGAIN_LATEST = timedelta(days=10)
+PARKED = timedelta(minutes=15)
+"""A parked step that may go on by itself is tried again after so long; each further time twice as late."""
+PARKED_LONGEST = timedelta(days=1)
 REPORT_TRIES = 10
 """An order's workflow that is gone is started again by its own service; so often we try to reach it."""
 BACK_OFF_LATEST = 30.0
@@ -48,6 +51,8 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
         self._is_telling = False
         self._is_over = False
         self._clock: asyncio.Task[None] | None = None
+        self._pause = PARKED
+        """Until a parked step is tried again."""
 
     @property
     def seen(self) -> Seen:
@@ -95,18 +100,20 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
             finished = self._parcel.step_key
             if not await self._passes(self._parcel.pace_seconds):
                 return
-        self._see(await stored(FulfillmentActivities.work, self._fulfillment_id, finished))
+        await self._inside(Step.WORK, stored(FulfillmentActivities.work, self._fulfillment_id, finished))
 
     async def _book_label(self) -> None:
         """The carrier knows the parcel and where it goes; `_void_label` is the way back."""
         await self._outside(
-            start_outside(FulfillmentActivities.book_label, self._fulfillment_id, policy=Policy.PROVIDER)
+            Step.BOOK_LABEL,
+            start_outside(FulfillmentActivities.book_label, self._fulfillment_id, policy=Policy.PROVIDER),
         )
 
     async def _void_label(self) -> None:
         """A label with an old address, or without a parcel, is no more."""
         await self._outside(
-            start_outside(FulfillmentActivities.void_label, self._fulfillment_id, policy=Policy.PROVIDER)
+            Step.VOID_LABEL,
+            start_outside(FulfillmentActivities.void_label, self._fulfillment_id, policy=Policy.PROVIDER),
         )
 
     async def _hand_over(self) -> None:
@@ -115,12 +122,13 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
         back_off = min(2.0**seen.refusals, BACK_OFF_LATEST) if seen.refusals else 0.0
         if seen.is_open or await self._passes(max(seen.pace_seconds, back_off)):
             await self._outside(
-                start_outside(FulfillmentActivities.hand_over, self._fulfillment_id, policy=Policy.PROVIDER)
+                Step.HAND_OVER,
+                start_outside(FulfillmentActivities.hand_over, self._fulfillment_id, policy=Policy.PROVIDER),
             )
 
     async def _settle(self) -> None:
         """What was picked is back on the shelf, and only then the fulfillment says how it ended."""
-        self._see(await stored(FulfillmentActivities.settle, self._fulfillment_id))
+        await self._inside(Step.SETTLE, stored(FulfillmentActivities.settle, self._fulfillment_id))
 
     async def _end(self, reporter: asyncio.Task[None]) -> Outcome:
         """The order knows the end, and whoever wished something in the last moment has a receipt too."""
@@ -145,8 +153,13 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
         """What the stream asks for, once all that arrived is recorded and nothing stands against it."""
         patience = LOOK_AGAIN
         await self._serve()
-        while self._parcel.is_stopped or self._parcel.waits_for_operator:
+        while self._parcel.is_stopped or self._parcel.waits_for_operator or self._parcel.is_parked:
             self._make_room()
+            if self._parcel.tries_again and not await self._passes(self._pause.total_seconds()):
+                continue
+            if self._parcel.tries_again:
+                self._pause = min(self._pause * 2, PARKED_LONGEST)
+                break
             if not await self._arrivals.come(within=patience):
                 patience = min(patience * 6, LOOK_AGAIN_LATEST)
                 self._arrivals.note("knock")
@@ -163,9 +176,18 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
                 return False
         return True
 
-    async def _outside(self, call: workflow.ActivityHandle[Snapshot]) -> None:
+    async def _inside(self, step: Step, call: Awaitable[Snapshot]) -> None:
+        """What our own database was to record is seen; where that failed for good, the step is parked."""
+        try:
+            self._see(await call)
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            self._see(await stored(FulfillmentActivities.park, self._fulfillment_id, step, why(error)))
+
+    async def _outside(self, step: Step, call: workflow.ActivityHandle[Snapshot]) -> None:
         """The call has finished and is seen; what arrives meanwhile is recorded at once."""
-        self._see(await self._arrivals.beside(call, self._serve))
+        await self._inside(step, self._arrivals.beside(call, self._serve))
 
     async def _serve(self) -> None:
         """Everything that arrived is recorded, in the order it came; the order will hear of each wish."""
@@ -193,6 +215,7 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
             raise _nobody_asked()
         self._is_put_back |= seen.is_put_back
         before, self._parcel = self._parcel, seen
+        self._pause = self._pause if seen.is_parked else PARKED
         self._news.extend(command_id for command_id in before.waiting if command_id not in seen.waiting)
         self._news.extend(
             command_id
@@ -356,6 +379,6 @@ def _nobody_asked() -> ApplicationError:
     return ApplicationError("nobody asked for this fulfillment", type=Code.NOT_FOUND, non_retryable=True)
 
 
-def _place(seen: Snapshot) -> tuple[str | None, bool, bool]:
+def _place(seen: Snapshot) -> tuple[str | None, bool, bool, bool]:
     """Where the parcel is, as far as a waiting step needs to know."""
-    return seen.step_key, seen.is_open, seen.is_stopped
+    return seen.step_key, seen.is_open, seen.is_stopped, seen.is_parked

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Literal
 
 from contracts.chassis.event_store import Fact
+from contracts.chassis.troubles import ExceptionRaised, ExceptionResolved
 from contracts.envelope import ReceiptStatus
 from contracts.values import Code, Hold, LineItem, Outcome, WarehouseMode
 
@@ -149,6 +150,8 @@ class CaptureRequested(Fact):
 
 class PaymentCaptured(Fact):
     n: int
+    outside: bool = False
+    """It was settled without the provider's word: a person says so."""
 
 
 class CaptureRefused(Fact):
@@ -166,6 +169,8 @@ class VoidRequested(Fact):
 
 class PaymentVoided(Fact):
     n: int
+    outside: bool = False
+    """The provider knows no such authorization any more: a person says so."""
 
 
 class VoidRefused(Fact):
@@ -202,14 +207,6 @@ class InstructionsChanged(Fact):
     version: int
 
 
-class AttentionRaised(Fact):
-    code: Code
-
-
-class AttentionResolved(Fact):
-    code: Code
-
-
 OrderEvent = (
     OrderPlaced
     | StockHeld
@@ -242,8 +239,8 @@ OrderEvent = (
     | ContactChanged
     | AddressChanged
     | InstructionsChanged
-    | AttentionRaised
-    | AttentionResolved
+    | ExceptionRaised
+    | ExceptionResolved
 )
 
 FACTS: tuple[type[OrderEvent], ...] = OrderEvent.__args__

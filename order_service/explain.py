@@ -19,6 +19,7 @@ from contracts.chassis.explanation import (
     machinery,
 )
 from contracts.chassis.postgres import Row
+from contracts.chassis.troubles import TRIED_AGAIN
 
 ASKS = {
     "authorize": "the payment provider",
@@ -74,8 +75,8 @@ def _decisions(row: Row, evidence: Evidence) -> Iterator[Reason]:
         yield _hold(hold, evidence, f"/orders/{order_id}")
     for cancel in document["unansweredCancels"]:
         yield _cancel(row, cancel, evidence)
-    if document["attention"]:
-        yield _attention(row, evidence)
+    for trouble in document["exceptions"]:
+        yield _attention(row, trouble, evidence)
 
 
 def _hold(hold: dict[str, Any], evidence: Evidence, path: str) -> Reason:
@@ -121,25 +122,47 @@ def _cancel(row: Row, cancel: dict[str, Any], evidence: Evidence) -> Reason:
     )
 
 
-def _attention(row: Row, evidence: Evidence) -> Reason:
-    code = row["document"]["attention"]
-    raised = evidence.last("AttentionRaised")
-    refused = evidence.last("CaptureRefused", "AttentionRaised")
-    is_money = code in ("CAPTURE_FAILED", "VOID_FAILED")
-    again = refused.at + AGAIN if is_money and refused else None
-    parcel = row["document"]["fulfillmentId"]
-    if is_money:
-        way = Unblock(who="whoever looks after the payments", how="settle it with the payment provider")
-    else:
-        way = _at_fulfillment(_OPERATOR, "see why", "GET", f"/fulfillments/{parcel}/explain")
+def _attention(row: Row, trouble: dict[str, Any], evidence: Evidence) -> Reason:
+    code, step_key = trouble["code"], trouble["stepKey"]
+    raised = evidence.last("ExceptionRaised", code=code, step_key=step_key)
+    where = f" at {step_key} ({trouble['fault']})" if code == "STEP_PARKED" else ""
     return Reason(
         "ATTENTION",
-        f"a person to look at {code}",
+        f"a person to look at {code}{where}",
         since=raised.at if raised else None,
         code=code,
-        next=Next(what="the payment provider is asked again", at=again) if again else None,
-        unblock=(way,),
+        next=_again(trouble, evidence),
+        unblock=tuple(_ways_out(row, code)),
     )
+
+
+def _again(trouble: dict[str, Any], evidence: Evidence) -> Next | None:
+    """What is tried again although nobody helps."""
+    refused = evidence.last("CaptureRefused", "VoidRefused", "ExceptionRaised")
+    if trouble["code"] in ("CAPTURE_FAILED", "VOID_FAILED") and refused:
+        return Next(what="the payment provider is asked again", at=refused.at + AGAIN)
+    if trouble["code"] == "STEP_PARKED" and (trouble["fault"] in TRIED_AGAIN or trouble["stepKey"] == "undo"):
+        return Next(what=f"{trouble['stepKey']} is tried again after a pause that grows")
+    return None
+
+
+def _ways_out(row: Row, code: str) -> Iterator[Unblock]:
+    order_id, document = row["order_id"], row["document"]
+    if code == "CANCEL_UNANSWERED":
+        path = f"/fulfillments/{document['fulfillmentId']}/explain"
+        yield _at_fulfillment(_OPERATOR, "see why", "GET", path)
+        return
+    if code in ("CAPTURE_FAILED", "VOID_FAILED"):
+        yield Unblock(who="whoever looks after the payments", how="settle it with the payment provider")
+    path = f"/orders/{order_id}/exceptions/resolve"
+    retry = Call(service="order", method="POST", path=path)
+    yield Unblock(who=_OPERATOR, how="have it tried again", call=retry)
+    if "skipException" in document["allowedActions"]:
+        skip = Call(service="order", method="POST", path=path, body={"resolution": "skip"})
+        yield Unblock(who=_OPERATOR, how="leave it out, once it is settled elsewhere", call=skip)
+    if "cancel" in document["allowedActions"]:
+        cancel = Call(service="order", method="DELETE", path=f"/orders/{order_id}")
+        yield Unblock(who="the shop", how="cancel the order", call=cancel)
 
 
 def _parcel(row: Row, evidence: Evidence) -> Iterator[Reason]:

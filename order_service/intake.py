@@ -16,12 +16,13 @@ from contracts.chassis.event_store import Change, Journal
 from contracts.chassis.knocks import Knock
 from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, Granted, grant
+from contracts.chassis.troubles import Undo
 from contracts.envelope import ReceiptStatus, Wish, WishName, hold_of
 from contracts.order import PlaceOrder, UpdateOrder
 from contracts.values import Code, Hold, LineItem, WarehouseMode, order_id
 from order_service import inventory
 from order_service.events import OrderEvent, OrderPlaced
-from order_service.order import Order, horizon
+from order_service.order import Order, compensation, exceptions, horizon
 from order_service.order.horizon import Action
 from order_service.order.wishes import (
     Changes,
@@ -50,6 +51,8 @@ class Look:
     version: int
     at: datetime
     actions: Sequence[Action]
+    compensation: Sequence[Undo]
+    """What a cancel would undo, or undoes, in that order."""
 
 
 class Intake:
@@ -157,7 +160,7 @@ class Intake:
             if wish.payload.hold and wish.payload.hold.is_over(now):
                 raise Invalid("until must be in the future")
             answer_by = now + self._deadlines.cancel_answer
-            return _decide(order, _Asked(name, wish, changes, command_id, actor, answer_by))
+            return _decide(order, _Asked(name, wish, changes, command_id, actor, answer_by, now))
 
         async def tell_workflow(connection: Connection, change: Change[Order, OrderEvent]) -> None:
             if knock and change.recorded:
@@ -177,7 +180,8 @@ class Intake:
         if change is None:
             raise NotFound(f"no order {order_id}")
         order, at = change.state, change.recorded[-1].recorded_at
-        return Look(order.status, order.step, change.version, at, horizon.actions(order))
+        plan = compensation.plan(order)
+        return Look(order.status, order.step, change.version, at, horizon.actions(order), plan)
 
     async def _expect(self, connection: Connection, stream: str, version: int) -> None:
         rows = await connection.execute(
@@ -222,6 +226,7 @@ class _Asked:
     command_id: str
     actor: str
     answer_by: datetime
+    now: datetime
 
     @property
     def hold(self) -> Hold:
@@ -230,7 +235,7 @@ class _Asked:
         return asked.model_copy(update={"holder": asked.holder or self.actor, "standing": False})
 
 
-def _decide(order: Order, asked: _Asked) -> list[OrderEvent]:
+def _decide(order: Order, asked: _Asked) -> list[OrderEvent]:  # noqa: PLR0911  one case a wish
     handle, command_id = asked.wish.payload.handle, asked.command_id
     match asked.name:
         case "cancelOrder":
@@ -243,6 +248,12 @@ def _decide(order: Order, asked: _Asked) -> list[OrderEvent]:
             return place_hold(order, hold=asked.hold, command_id=command_id)
         case "releaseHold":
             return release(order, handle=handle, command_id=command_id)
+        case "resolveException":
+            payload = asked.wish.payload
+            how = payload.resolution or "retry"
+            return exceptions.resolve(
+                order, how=how, code=payload.code, step_key=payload.step_key, now=asked.now
+            )
         case "updateOrder" if asked.changes is not None:
             return update(order, _changes(asked.changes), command_id=command_id)
         case _:

@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
-from contracts.chassis import outbox, receipts
+from contracts.chassis import exception_facts, outbox, receipts
 from contracts.chassis.event_store import Change, Recorded
 from contracts.chassis.postgres import Connection, Row
 from contracts.envelope import Event
 from contracts.values import Hold
 from order_service.events import FulfillmentInstructed, OrderEvent
 from order_service.order import STEPS_TOTAL, Order, evolve
-from order_service.order.horizon import allowed_actions
+from order_service.order.exceptions import provider_key
+from order_service.order.horizon import allowed_actions, resolutions
 from order_service.order.wishes import advances
 from order_service.publishing import fulfillment_id, percent, records
 
@@ -27,6 +29,13 @@ async def follow(connection: Connection, change: Change[Order, OrderEvent]) -> N
         await _receive(connection, recorded)
         after = evolve(before, recorded.fact)
         await receipts.advance(connection, advances(before, after, [recorded.fact]), recorded.version)
+        await exception_facts.follow(
+            connection,
+            recorded,
+            after.order_id,
+            resolutions=partial(resolutions, change.state),
+            provider_key=partial(provider_key, after),
+        )
         before = after
 
 
@@ -44,11 +53,11 @@ async def project(connection: Connection, order: Order, version: int, at: dateti
         """
         insert into order_view (
             order_id, customer_id, stage, status, payment_status, step,
-            version, document, placed_at, updated_at, attention_at
+            version, document, placed_at, updated_at
         )
         values (
             %(order_id)s, %(customer_id)s, %(stage)s, %(status)s, %(payment)s, %(step)s,
-            %(version)s, %(document)s, %(at)s, %(at)s, %(attention_at)s
+            %(version)s, %(document)s, %(at)s, %(at)s
         )
         on conflict (order_id) do update
         set stage = excluded.stage,
@@ -57,11 +66,7 @@ async def project(connection: Connection, order: Order, version: int, at: dateti
             step = excluded.step,
             version = excluded.version,
             document = excluded.document,
-            updated_at = excluded.updated_at,
-            attention_at = case
-                when excluded.attention_at is not null
-                then coalesce(order_view.attention_at, excluded.attention_at)
-            end
+            updated_at = excluded.updated_at
         where order_view.version < excluded.version
         """,
         {
@@ -74,7 +79,6 @@ async def project(connection: Connection, order: Order, version: int, at: dateti
             "version": version,
             "document": Jsonb(document(order)),
             "at": at,
-            "attention_at": at if order.attention else None,
         },
     )
 
@@ -103,6 +107,9 @@ def document(order: Order) -> dict[str, Any]:
         "renewAt": _moment(order.renew_at),
         "isUnpaid": order.unpaid is not None,
         "attention": order.attention,
+        "exceptions": [
+            {"stepKey": each.step_key, "code": each.code, "fault": each.fault} for each in order.troubles
+        ],
         "failure": order.failure,
         "allowedActions": allowed_actions(order),
     }
@@ -147,15 +154,6 @@ PAGE: LiteralString = """
       and (%(customer_id)s::text is null or customer_id = %(customer_id)s)
       and (%(after_at)s::timestamptz is null or (placed_at, order_id) < (%(after_at)s, %(after_id)s))
     order by placed_at desc, order_id desc
-    limit %(limit)s
-    """
-
-
-EXCEPTIONS: LiteralString = """
-    select *
-    from order_view
-    where attention_at is not null
-    order by attention_at, order_id
     limit %(limit)s
     """
 

@@ -1,29 +1,34 @@
 """The life of one order, from the stock on the shelf to the money in the till."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
 from temporalio import workflow
 from temporalio.common import RawValue
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from contracts import fulfillment
 from contracts import order as contract
 from contracts.chassis.seen import Seen
-from contracts.chassis.temporal import Arrivals, Policy, decoded, start_outside, stored
+from contracts.chassis.temporal import Arrivals, Policy, decoded, start_outside, stored, why
 from contracts.envelope import CommandOutcome, Wish
 from contracts.order import FulfillmentCompleted, OrderProgressView, OrderStatusView
 from contracts.values import Outcome
 from order_service.activities import ORDER_WISHES, OrderActivities, Snapshot
-from order_service.order import STEPS_TOTAL, Step
+from order_service.order import RENEW, STEPS_TOTAL, Step
 
 SAFETY_NET = timedelta(minutes=10)
 """After so long the stream is read again or the fulfillment asked; each further time six times later."""
 SAFETY_NET_LONGEST = timedelta(days=10)
 ASK_AGAIN = timedelta(days=1)
 """After the provider refused to capture or to void."""
+PARKED = timedelta(minutes=15)
+"""A parked step that may go on by itself is tried again after so long; each further time twice as late."""
+PARKED_LONGEST = timedelta(days=1)
 LONG_CALL = timedelta(hours=12)
 """A call is hardly ever out so long, so no timer is set beside it for what is due only later."""
 
@@ -41,6 +46,8 @@ class OrderWorkflow(contract.OrderApi):
         self._sent: set[str] = set()
         self._renewal: asyncio.Task[Snapshot] | None = None
         """Runs beside whatever else is done; a provider that is away keeps no wish waiting."""
+        self._pause: Patience | None = None
+        """Until the parked step is tried again."""
 
     @property
     def seen(self) -> Seen:
@@ -63,31 +70,33 @@ class OrderWorkflow(contract.OrderApi):
     async def _hold_stock(self) -> None:
         """All lines are held, or none. Also the first look: a stream that ended falls through all steps."""
         self._arrivals.forget(None)
-        self._see(await stored(OrderActivities.hold_stock, self._order_id))
+        await self._inside(Step.HOLD_STOCK, stored(OrderActivities.hold_stock, self._order_id))
         while await self._comes(Step.HOLD_STOCK):
-            self._see(await stored(OrderActivities.hold_stock, self._order_id))
+            await self._inside(Step.HOLD_STOCK, stored(OrderActivities.hold_stock, self._order_id))
 
     async def _authorize(self) -> None:
         """The total is authorized or declined; `_capture` and `_undo` are its two ways out."""
         while await self._comes(Step.AUTHORIZE):
             await self._outside(
+                Step.AUTHORIZE,
                 start_outside(
                     OrderActivities.authorize, self._order_id, workflow.now(), policy=Policy.PROVIDER
-                )
+                ),
             )
 
     async def _confirm(self) -> None:
         """The order is confirmed and the parcel asked for, in one commit."""
         while await self._comes(Step.CONFIRM):
-            self._see(await stored(OrderActivities.confirm, self._order_id))
+            await self._inside(Step.CONFIRM, stored(OrderActivities.confirm, self._order_id))
 
     async def _request_fulfillment(self) -> None:
         """The fulfillment runs on its own; nothing else is sent to it before this has returned."""
         while await self._comes(Step.START_FULFILLMENT):
             await self._outside(
+                Step.START_FULFILLMENT,
                 start_outside(
                     OrderActivities.start_fulfillment_workflow, self._order_id, policy=Policy.BRIDGE
-                )
+                ),
             )
 
     async def _await_outcome(self) -> None:
@@ -102,24 +111,28 @@ class OrderWorkflow(contract.OrderApi):
     async def _ask_fulfillment(self) -> None:
         """The safety net. Local first: so rarely it may hold a workflow task, and the history stays short."""
         asked = stored(OrderActivities.query_fulfillment_status, self._order_id)
-        await self._outside(asyncio.create_task(asked))
+        await self._outside(Step.AWAIT_OUTCOME, asyncio.create_task(asked))
 
     async def _capture(self) -> None:
         """The parcel left, so the money is taken; a refusal is for a person, and is tried again every day."""
         while await self._comes(Step.CAPTURE):
             await self._outside(
-                start_outside(OrderActivities.capture, self._order_id, workflow.now(), policy=Policy.PROVIDER)
+                Step.CAPTURE,
+                start_outside(
+                    OrderActivities.capture, self._order_id, workflow.now(), policy=Policy.PROVIDER
+                ),
             )
-            if self._order.step is Step.CAPTURE:
+            if self._order.step is Step.CAPTURE and not self._order.is_parked:
                 await self._is_quiet(workflow.now() + ASK_AGAIN)
 
     async def _undo(self) -> None:
         """The parcel did not leave: void, release, and only then say how the order ended."""
         while await self._comes(Step.UNDO):
             await self._outside(
-                start_outside(OrderActivities.undo, self._order_id, workflow.now(), policy=Policy.PROVIDER)
+                Step.UNDO,
+                start_outside(OrderActivities.undo, self._order_id, workflow.now(), policy=Policy.PROVIDER),
             )
-            if self._order.step is Step.UNDO:
+            if self._order.step is Step.UNDO and not self._order.is_parked:
                 await self._is_quiet(workflow.now() + ASK_AGAIN)
 
     async def _end(self) -> Outcome:
@@ -137,15 +150,27 @@ class OrderWorkflow(contract.OrderApi):
     # How the steps meet what arrives.
 
     async def _comes(self, step: Step) -> bool:
-        """True when the stream asks for this step next, all that arrived is recorded, and no hold stands."""
+        """True when the stream asks for this step next, all that arrived is recorded, and nothing stands
+        against it: no hold, and no person who has to look first."""
         patience = Patience()
         await self._serve()
-        while self._order.step is step and self._order.is_stopped:
-            if await self._is_quiet(patience.until):
+        while self._order.step is step and (self._order.is_stopped or self._order.is_parked):
+            pause = self._until_it_is_tried_again()
+            if await self._is_quiet(min(patience.until, pause.until) if pause else patience.until):
+                if pause and workflow.now() >= pause.until:
+                    pause.grows()
+                    return True
                 patience.grows()
                 self._arrivals.note(None)
             await self._serve()
         return self._order.step is step
+
+    def _until_it_is_tried_again(self) -> "Patience | None":
+        """None for what only a person can help. The pause grows for as long as the step is parked."""
+        if not (self._order.is_parked and self._order.tries_again):
+            return None
+        self._pause = self._pause or Patience(PARKED, 2, PARKED_LONGEST)
+        return self._pause
 
     async def _is_quiet(self, until: datetime) -> bool:
         """True when nothing came and time changed nothing until then."""
@@ -157,7 +182,11 @@ class OrderWorkflow(contract.OrderApi):
             await self._elapse(alarm)
         return False
 
-    async def _outside(self, call: asyncio.Task[Snapshot]) -> None:
+    async def _inside(self, step: Step, call: Awaitable[Snapshot]) -> None:
+        """What our own database was to record is seen."""
+        self._see(await self._done(step, call))
+
+    async def _outside(self, step: Step, call: asyncio.Task[Snapshot]) -> None:
         """The call has finished and is seen; what arrives or falls due meanwhile is recorded at once."""
         while not call.done():
             alarm = self._order.alarm
@@ -165,14 +194,21 @@ class OrderWorkflow(contract.OrderApi):
             if not await self._hears(alarm if is_near else None, call):
                 await self._elapse(alarm)
             await self._serve()
-        self._see(await call)
+        self._see(await self._done(step, call))
+
+    async def _done(self, step_key: str, call: Awaitable[Snapshot]) -> Snapshot:
+        """What the call returned; where it failed for good its step is parked, and the workflow lives on."""
+        try:
+            return await call
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            return await stored(OrderActivities.park, self._order_id, step_key, why(error))
 
     async def _hears(self, until: datetime | None, call: asyncio.Task[Snapshot] | None = None) -> bool:
         """True when something arrived or a call ended, False when nothing did until then."""
         if self._order.renews and self._renewal is None:
-            self._renewal = start_outside(
-                OrderActivities.renew, self._order_id, workflow.now(), policy=Policy.PROVIDER
-            )
+            self._renewal = asyncio.create_task(self._renew())
         calls = [each for each in (call, self._renewal) if each is not None]
         left = max(until - workflow.now(), timedelta()) if until else None
         try:
@@ -185,6 +221,14 @@ class OrderWorkflow(contract.OrderApi):
             renewed, self._renewal = self._renewal, None
             self._see(await renewed)
         return True
+
+    async def _renew(self) -> Snapshot:
+        """The authorization is replaced; parked, after a pause or when a person says so."""
+        if self._order.is_renewal_parked:
+            with suppress(TimeoutError):
+                await workflow.wait_condition(lambda: not self._order.is_renewal_parked, timeout=PARKED)
+        call = start_outside(OrderActivities.renew, self._order_id, workflow.now(), policy=Policy.PROVIDER)
+        return await self._done(RENEW, call)
 
     async def _elapse(self, alarm: datetime | None) -> None:
         """What was due at that moment is recorded; a timer may be a moment early, so no clock decides it."""
@@ -213,19 +257,23 @@ class OrderWorkflow(contract.OrderApi):
             if command_id not in self._sent:
                 self._sent.add(command_id)
                 await self._outside(
+                    Step.AWAIT_OUTCOME,
                     start_outside(
                         OrderActivities.signal_fulfillment_workflow,
                         self._order_id,
                         command_id,
                         policy=Policy.BRIDGE,
-                    )
+                    ),
                 )
+                if self._order.is_parked:
+                    self._sent.discard(command_id)
                 return True
         return False
 
     def _make_room(self) -> None:
         """A history that has grown long is left behind: everything is in the stream."""
-        is_idle = not self._arrivals and self._renewal is None and workflow.all_handlers_finished()
+        renews = self._renewal is not None and not self._order.is_renewal_parked
+        is_idle = not self._arrivals and not renews and workflow.all_handlers_finished()
         if is_idle and workflow.info().is_continue_as_new_suggested():
             workflow.continue_as_new(self._order_id)
 
@@ -234,6 +282,7 @@ class OrderWorkflow(contract.OrderApi):
         if seen.version >= self._order.version or seen.is_put_back:
             self._order = seen
             self._is_put_back |= seen.is_put_back
+            self._pause = self._pause if seen.is_parked else None
             workflow.set_current_details(f"{seen.status}: next {seen.step}")
 
     # Signals only note what arrived; they never decide and never raise. Because of `*extra` the SDK leaves
@@ -262,6 +311,10 @@ class OrderWorkflow(contract.OrderApi):
     @workflow.signal(name="releaseHold")
     def release_hold(self, wish: Wish | None = None, *extra: Any) -> None:
         self._arrivals.note(("releaseHold", Wish.model_validate(wish)))
+
+    @workflow.signal(name="resolveException")
+    def resolve_exception(self, wish: Wish | None = None, *extra: Any) -> None:
+        self._arrivals.note(("resolveException", Wish.model_validate(wish)))
 
     @workflow.signal(name="fulfillmentCompleted")
     def fulfillment_completed(self, news: contract.CompletionSignal = None, *extra: Any) -> None:
@@ -316,12 +369,14 @@ class OrderWorkflow(contract.OrderApi):
 class Patience:
     """When to look again although nothing was heard; nothing that happens meanwhile puts it off."""
 
-    def __init__(self) -> None:
-        self._pause = SAFETY_NET
-        self.until = workflow.now() + SAFETY_NET
+    def __init__(
+        self, first: timedelta = SAFETY_NET, factor: int = 6, longest: timedelta = SAFETY_NET_LONGEST
+    ) -> None:
+        self._pause, self._factor, self._longest = first, factor, longest
+        self.until = workflow.now() + first
 
     def grows(self) -> None:
-        self._pause = min(self._pause * 6, SAFETY_NET_LONGEST)
+        self._pause = min(self._pause * self._factor, self._longest)
         self.until = workflow.now() + self._pause
 
 

@@ -9,9 +9,10 @@ from typing import LiteralString, get_args
 import structlog
 from prometheus_client import Gauge
 
-from contracts.chassis import breakers
+from contracts.chassis import breakers, exceptions
 from contracts.chassis.errors import TandemError
 from contracts.chassis.postgres import Database
+from contracts.chassis.settings import ExceptionSettings
 
 log = structlog.get_logger()
 
@@ -34,13 +35,14 @@ GAUGES = {
     "reconciler_looked": Gauge(
         "tandem_reconciler_last_look_seconds", "Since the reconciler has looked by all its rules"
     ),
-    "exceptions": Gauge("tandem_exceptions_open", "Orders or parcels that wait for a person"),
 }
 
 BREAKER = Gauge(
     "tandem_circuit_breaker", "1 for the state that a provider's circuit breaker is in", ["breaker", "state"]
 )
-
+EXCEPTIONS = Gauge(
+    "tandem_exceptions_open", "What waits for a person; by how often nobody came in time", ["level"]
+)
 PAUSE_SECONDS = 5.0
 """Between two looks: as often as Prometheus asks."""
 
@@ -78,10 +80,9 @@ _WAITING: LiteralString = """
 class Backlog:
     """Keeps the gauges true for one database."""
 
-    def __init__(self, database: Database, exceptions: LiteralString) -> None:
-        """`exceptions` is the service's own query for how many `exceptions` wait for a person."""
+    def __init__(self, database: Database, settings: ExceptionSettings) -> None:
         self._database = database
-        self._exceptions: LiteralString = exceptions
+        self._settings = settings
 
     async def run(self) -> None:
         """Looks until cancelled; while the database is away the gauges keep what was last known."""
@@ -93,10 +94,16 @@ class Backlog:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def look(self) -> None:
-        """The gauges tell what the database holds now; an age is zero where nothing waits."""
-        for query in (_WAITING, self._exceptions):
-            for name, value in (await self._database.fetch_one(query) or {}).items():
-                GAUGES[name].set(float(value or 0))
+        """The gauges tell what the database holds now; an age is zero where nothing waits.
+
+        What waited for a person for too long has the next level."""
+        for name, value in (await self._database.fetch_one(_WAITING) or {}).items():
+            GAUGES[name].set(float(value or 0))
+        first, again = self._settings.escalate, self._settings.escalate_again
+        for row in await exceptions.escalate(self._database, first=first, again=again):
+            log.warning("exception escalated", subject=row["subject"], code=row["code"], level=row["level"])
+        for level, count in (await exceptions.counted(self._database)).items():
+            EXCEPTIONS.labels(level=level).set(count)
         for row in await self._database.fetch(breakers.LISTED):
             for state in get_args(breakers.State):
                 BREAKER.labels(row["name"], state).set(row["state"] == state)

@@ -16,7 +16,7 @@ from contracts.chassis.postgres import Connection, Row
 LIFE = 500
 RESERVE = 20
 """The last ones of a life are kept for the ways out."""
-WAYS_OUT = ("cancel", "release", "resume")
+WAYS_OUT = ("cancel", "release", "resume", "resolve")
 PER_MINUTE = 30
 
 # A place in the minute is free again once the 30th newest wish is older than that.

@@ -6,7 +6,7 @@ the fact that raised it. What is seen from beside a stream (`mismatch`) is raise
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -91,6 +91,30 @@ _PAGE: LiteralString = (
     limit %(limit)s
     """
 )
+
+
+# Whoever comes second finds the level there already.
+_ESCALATE: LiteralString = """
+    update exceptions
+    set level = case when raised_at < now() - %(again)s::interval then 2 else 1 end,
+        escalated_at = now()
+    where resolved_at is null
+      and level < case
+          when raised_at < now() - %(again)s::interval then 2
+          when raised_at < now() - %(first)s::interval then 1
+          else 0
+      end
+    returning id, subject, code, level
+    """
+
+_COUNT: LiteralString = """
+    select level, count(*) as open
+    from exceptions
+    where resolved_at is null
+    group by level
+    """
+LEVELS = (0, 1, 2)
+"""New, waiting for too long, and for much too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +230,17 @@ async def release(database: Database, exception_id: UUID) -> Row:
     """Nobody has claimed it; anyone may lift a claim, since whoever made it may be gone."""
     await database.execute(_RELEASE, id=exception_id)
     return await find(database, exception_id)
+
+
+async def escalate(database: Database, *, first: timedelta, again: timedelta) -> list[Row]:
+    """Those that have waited for so long have the next level; answers with what has it only now."""
+    return await database.fetch(_ESCALATE, first=first, again=again)
+
+
+async def counted(database: Database) -> dict[int, int]:
+    """How many are open, by level."""
+    rows = await database.fetch(_COUNT)
+    return dict.fromkeys(LEVELS, 0) | {row["level"]: row["open"] for row in rows}
 
 
 def _refused(row: Row, detail: str, code: Code) -> Refused:

@@ -18,7 +18,7 @@ from psycopg.rows import AsyncRowFactory, DictRow, dict_row
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from contracts.chassis.errors import Conflict, Unavailable
+from contracts.chassis.errors import Away, Conflict
 from contracts.chassis.settings import PostgresSettings
 from contracts.chassis.telemetry import transaction_span
 
@@ -239,7 +239,7 @@ class _translated:  # noqa: N801  reads as a word: `with _translated():`
                 | psycopg.errors.ReadOnlySqlTransaction()
                 | PoolTimeout()
             ):
-                raise Unavailable("the database does not answer") from error
+                raise Away("the database does not answer") from error
             case _:
                 return
 

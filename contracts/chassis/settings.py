@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError
 
+PROVIDER_ATTEMPTS = 12
 Profile = Literal["orders", "fulfillments"]
 """The two Temporal namespaces, and the profile of Temporal's own configuration that leads to each."""
 
@@ -127,9 +128,31 @@ class TemporalSettings(Block):
     """Worker Deployment to poll for; empty switches versioning off, as in development."""
     build_id: str = ""
     """Version of this build in the deployment; workflows stay PINNED to the one they started on."""
+    provider_attempts: int = Field(default=PROVIDER_ATTEMPTS, ge=1)
+    """Tries of a call to a provider, two and a half minutes, before its step waits for a person; none counts
+    while the provider is known to be away."""
     connect_attempts: int = Field(default=10, ge=1)
     connect_backoff_seconds: float = Field(default=0.2, gt=0)
     """Before the second attempt; doubles up to five seconds."""
+
+
+class ExceptionSettings(Block):
+    """How long something may wait for a person."""
+
+    model_config = _block("TANDEM_EXCEPTIONS_")
+
+    escalate_seconds: float = Field(default=3600.0, gt=0)
+    """What is open for so long has the first level."""
+    escalate_again_seconds: float = Field(default=86400.0, gt=0)
+    """And for so long the second one."""
+
+    @property
+    def escalate(self) -> timedelta:
+        return timedelta(seconds=self.escalate_seconds)
+
+    @property
+    def escalate_again(self) -> timedelta:
+        return timedelta(seconds=self.escalate_again_seconds)
 
 
 class ApiSettings(Block):

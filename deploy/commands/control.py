@@ -1,5 +1,7 @@
 """The commands that orders and parcels have alike: to hold them, and to ask what was and what may be."""
 
+from typing import Annotated, Literal
+
 import typer
 
 from deploy.commands.options import Cursor, examples, shared
@@ -45,6 +47,22 @@ def _add_holds(app: typer.Typer, kind: type[Thing]) -> None:
     @shared(about=kind)
     def release(about: Thing, wish: Sending, *, handle: Lifted = None) -> None:
         wish.send(about, "DELETE", "/holds", handle=handle)
+
+    @app.command(
+        epilog=examples(f"{tandem} resolve ORD-… --wait", f"{tandem} resolve ORD-… --resolution skip"),
+        help="Have what waits for a person tried again, or leave the step out where that is safe.",
+    )
+    @shared(about=kind)
+    def resolve(
+        about: Thing,
+        wish: Sending,
+        *,
+        resolution: Annotated[Literal["retry", "skip"], typer.Option(help="What is to be done.")] = "retry",
+        reason: Because = None,
+        note: Note = None,
+    ) -> None:
+        body = given(resolution=resolution, reason=reason, note=note)
+        wish.send(about, "POST", "/exceptions/resolve", body)
 
     @app.command(
         epilog=examples(f"{tandem} pause ORD-… --note 'stock count' --until 2h"),

@@ -116,13 +116,6 @@ def fail(
     wish.send(parcel, "POST", path, given(reason=reason, note=note))
 
 
-@app.command(epilog=examples("tandem fulfillment resolve ORD-…-1 --wait"))
-@shared()
-def resolve(parcel: Parcel, wish: Sending, *, reason: Because = None, note: Note = None) -> None:
-    """Say that a person looked at an exception: the step that made the trouble is tried again."""
-    wish.send(parcel, "POST", "/exceptions/resolve", given(reason=reason, note=note))
-
-
 @app.command("accept-cancel", epilog=examples("tandem fulfillment accept-cancel ORD-…-1 0199… --wait"))
 @shared()
 def accept_cancel(

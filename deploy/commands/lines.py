@@ -19,13 +19,14 @@ _LINES = {
     rf"POST {_PARCEL}/(?P<verb>pause|resume|cancel)": "fulfillment {verb} {id}",
     rf"PATCH {_PARCEL}/shipping-address": "fulfillment address {id} --file address.json",
     rf"POST {_PARCEL}/steps/(?P<step>[^/]+)/(?P<verb>complete|fail)": "fulfillment {verb} {id} {step}",
-    rf"POST {_PARCEL}/exceptions/resolve": "fulfillment resolve {id}",
+    rf"POST {_GROUP}{_ID}/exceptions/resolve": "{group} resolve {id}",
+    r"POST /exceptions/(?P<id>[^/]+)/(?P<verb>claim|release|retry|skip|cancel)": "exceptions {verb} {id}",
     rf"POST {_PARCEL}/cancellation-requests/(?P<about>.+)/(?P<verb>accept|reject)": (
         "fulfillment {verb}-cancel {id} {about}"
     ),
     r"DELETE /standing-holds/(?P<handle>[^/]+)": "standing-hold lift {handle}",
 }
-_OPTIONS = ("reason", "handle", "note", "until")
+_OPTIONS = ("reason", "handle", "note", "until", "resolution")
 """Fields of a body, or parameters, that are options of the same name."""
 
 

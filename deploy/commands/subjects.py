@@ -8,7 +8,18 @@ from typing import Annotated, ClassVar
 import typer
 
 from deploy.commands.options import AsJson, FulfillmentUrl, OrderUrl
-from deploy.commands.rest import Door, Json, address, in_path, print_json, say
+from deploy.commands.rest import (
+    Door,
+    Json,
+    NoAnswer,
+    address,
+    in_path,
+    print_json,
+    problem_of,
+    refused,
+    say,
+    unreachable,
+)
 
 OrderId = Annotated[str, typer.Argument(metavar="ID", help="Order id or workflow id.", show_default=False)]
 ParcelId = Annotated[
@@ -80,6 +91,26 @@ class Services(Subject):
         orders = OrderService(as_json=self.as_json, order_url=self.order_url)
         fulfillments = FulfillmentService(as_json=self.as_json, fulfillment_url=self.fulfillment_url)
         return orders.door, fulfillments.door
+
+    def knowing(self, path: str, *, nobody: str) -> tuple[Door, Json]:
+        """Who knows it, and what is there. Ends the process, with these words, when neither service does."""
+        silent: list[Door] = []
+        problem: Json = {}
+        for door in self.doors:
+            try:
+                answer = door.send("GET", path)
+            except NoAnswer:
+                silent.append(door)
+                continue
+            if answer.status_code < 400:
+                return door, answer.json()
+            problem = problem_of(answer)
+            if problem["code"] != "NOT_FOUND":
+                refused(problem, self.as_json)
+        if silent:
+            # The other one does not know it, so the silent one has to be heard before the answer is no.
+            unreachable(silent[0].name, silent[0].url, self.as_json)
+        return refused({**problem, "detail": nobody}, self.as_json)
 
 
 @dataclass(frozen=True, kw_only=True)

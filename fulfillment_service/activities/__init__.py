@@ -12,9 +12,12 @@ from contracts import fulfillment as contract
 from contracts.chassis import pii, receipts
 from contracts.chassis.errors import Invalid, NotFound, TooMany
 from contracts.chassis.event_store import Cause, Change
+from contracts.chassis.faults import Failure
 from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, refuse
 from contracts.chassis.seen import seen
+from contracts.chassis.settings import PROVIDER_ATTEMPTS
+from contracts.chassis.temporal import patience
 from contracts.envelope import CommandOutcome, Wish, WishName
 from contracts.fulfillment import HAND_OVER, StartFulfillment, label_step
 from contracts.order import FulfillmentCompleted, OrderStatusView
@@ -55,12 +58,19 @@ class FulfillmentActivities:
     """The steps of a parcel. Each one that the stream already records adds nothing and says what is."""
 
     def __init__(
-        self, journal: FulfillmentJournal, intake: Intake, carrier: Carrier, bridge: OrderBridge
+        self,
+        journal: FulfillmentJournal,
+        intake: Intake,
+        carrier: Carrier,
+        bridge: OrderBridge,
+        *,
+        provider_attempts: int = PROVIDER_ATTEMPTS,
     ) -> None:
         self._journal = journal
         self._intake = intake
         self._carrier = carrier
         self._bridge = bridge
+        self._provider_attempts = provider_attempts
 
     def all(self) -> list[Callable[..., Any]]:
         """Every activity, for a worker."""
@@ -72,6 +82,7 @@ class FulfillmentActivities:
             self.void_label,
             self.hand_over,
             self.settle,
+            self.park,
             self.submit,
             self.elapse,
             self.signal_order_workflow,
@@ -105,7 +116,8 @@ class FulfillmentActivities:
         def decide(state: Fulfillment, standing: Sequence[Hold]) -> Sequence[FulfillmentEvent]:
             return steps.work(state, finished=finished, standing=standing)
 
-        return snapshot(await self._meet(fulfillment_id, finished or "work", decide))
+        async with patience():
+            return snapshot(await self._meet(fulfillment_id, finished or "work", decide))
 
     @activity.defn
     async def book_label(self, fulfillment_id: str) -> Snapshot:
@@ -114,7 +126,8 @@ class FulfillmentActivities:
         state, label = change.state, change.state.label
         if state.step is not Step.BOOK_LABEL or label is None:
             return snapshot(change)
-        answer = await self._book(state, label)
+        async with patience(self._provider_attempts):
+            answer = await self._book(state, label)
 
         def record(state: Fulfillment) -> Sequence[FulfillmentEvent]:
             match answer:
@@ -138,7 +151,8 @@ class FulfillmentActivities:
         label = change.state.label
         if change.state.step is not Step.VOID_LABEL or label is None or label.tracking_reference is None:
             return snapshot(change)
-        await self._carrier.void(change.state.void_key(label.n), label.tracking_reference)
+        async with patience(self._provider_attempts):
+            await self._carrier.void(change.state.void_key(label.n), label.tracking_reference)
 
         def record(state: Fulfillment) -> Sequence[FulfillmentEvent]:
             return steps.label_voided(state, label)
@@ -152,7 +166,8 @@ class FulfillmentActivities:
         key, label = change.state.hand_over, change.state.label
         if key is None or label is None or label.tracking_reference is None:
             return snapshot(change)
-        answer = await self._carrier.hand_over(key, label.tracking_reference)
+        async with patience(self._provider_attempts):
+            answer = await self._carrier.hand_over(key, label.tracking_reference)
 
         def record(state: Fulfillment) -> Sequence[FulfillmentEvent]:
             match answer:
@@ -166,7 +181,17 @@ class FulfillmentActivities:
     @activity.defn
     async def settle(self, fulfillment_id: str) -> Snapshot:
         """What was picked is back on the shelf, and the fulfillment has ended."""
-        return snapshot(await self._decide(fulfillment_id, "settle", steps.settle))
+        async with patience():
+            return snapshot(await self._decide(fulfillment_id, "settle", steps.settle))
+
+    @activity.defn
+    async def park(self, fulfillment_id: str, step: Step, failure: Failure) -> Snapshot:
+        """The step waits for a person, who is told why."""
+
+        def decide(state: Fulfillment) -> Sequence[FulfillmentEvent]:
+            return steps.park(state, step, failure)
+
+        return snapshot(await self._decide(fulfillment_id, f"park/{step}", decide))
 
     @activity.defn
     async def elapse(self, fulfillment_id: str, now: datetime) -> Snapshot:
@@ -294,7 +319,7 @@ class FulfillmentActivities:
         async def decided(connection: Connection, state: Fulfillment | None) -> Sequence[FulfillmentEvent]:
             if state is None:
                 raise NotFound(f"no fulfillment {fulfillment_id}")
-            return await decide(connection, state)
+            return steps.passed(state, await decide(connection, state))
 
         cause = Cause("fulfillment-workflow", f"{contract.workflow_id(fulfillment_id)}/{step_key}")
         return await self._journal.change(contract.stream(fulfillment_id), cause, decided)

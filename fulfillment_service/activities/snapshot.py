@@ -30,6 +30,10 @@ class Snapshot(Message):
     is_stopped: bool = False
     """Only a wish can make the next step begin."""
     waits_for_operator: bool = False
+    is_parked: bool = False
+    """What is to be done next waits for a person."""
+    tries_again: bool = False
+    """After a long pause it is tried all the same."""
     pace_seconds: float = 0
     refusals: int = 0
     outcome: Outcome | None = None
@@ -68,6 +72,8 @@ def snapshot(change: Change[Fulfillment, FulfillmentEvent]) -> Snapshot:
         is_open=state.is_moving,
         is_stopped=state.is_stopped,
         waits_for_operator=state.waits_for_operator,
+        is_parked=(parked := state.parked) is not None,
+        tries_again=parked is not None and (parked.passes or state.is_undone),
         pace_seconds=state.pace_seconds,
         refusals=state.refusals,
         outcome=state.outcome,

@@ -25,11 +25,6 @@ HOME = Home(
             or order_view.status not in ('SHIPPED', 'NEEDS_ATTENTION', 'CANCELLED', 'FAILED')
           )
         """,
-    exceptions="""
-        select count(*) as exceptions
-        from fulfillment_view
-        where document -> 'exception' <> 'null'::jsonb
-        """,
 )
 
 

@@ -45,7 +45,11 @@ async def opened_worker(settings: Settings) -> AsyncGenerator[temporal.Crew]:
         journal = journal_of(database)
         calls = ExternalCalls(database, "carrier", http, refusals=REFUSALS)
         activities = FulfillmentActivities(
-            journal, intake_of(journal, settings), Carrier(calls), OrderBridge(other)
+            journal,
+            intake_of(journal, settings),
+            Carrier(calls),
+            OrderBridge(other),
+            provider_attempts=settings.temporal.provider_attempts,
         )
         yield temporal.Crew(
             temporal.worker(

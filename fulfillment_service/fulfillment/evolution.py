@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
+from contracts.chassis import troubles
 from contracts.envelope import FINAL, ReceiptStatus
 from contracts.fulfillment import PACK, QUALITY, Stage
 from contracts.values import Hold
@@ -32,7 +33,7 @@ from fulfillment_service.events import (
     StepFailed,
     StepStarted,
 )
-from fulfillment_service.fulfillment.state import Asked, Fulfillment, Label, Setback, Trouble, Waiting
+from fulfillment_service.fulfillment.state import Asked, Fulfillment, Label, Setback, Waiting
 
 
 def evolve(fulfillment: Fulfillment | None, fact: FulfillmentEvent) -> Fulfillment:
@@ -110,9 +111,9 @@ def _learnt(f: Fulfillment, fact: FulfillmentEvent) -> Fulfillment:
         case FulfillmentFailed():
             return replace(f, stage=Stage.FAILED)
         case ExceptionRaised():
-            return replace(f, trouble=Trouble(fact.step_key, fact.code))
+            return replace(f, troubles=troubles.opened(f.troubles, fact))
         case ExceptionResolved():
-            return replace(f, trouble=None, refusals=0)
+            return replace(f, troubles=troubles.without(f.troubles, fact), refusals=0)
         case _:
             assert_never(fact)
 

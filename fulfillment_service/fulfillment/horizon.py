@@ -5,9 +5,12 @@ Each answer comes from the very decision that a wish would meet, asked with a pr
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 from contracts.chassis.errors import Refused
+from contracts.chassis.faults import Resolution
+from contracts.chassis.troubles import Open
 from contracts.fulfillment import HAND_OVER
 from contracts.values import Code, Hold
 from fulfillment_service.events import FulfillmentEvent
@@ -27,6 +30,7 @@ Name = Literal[
     "completeStep",
     "failStep",
     "resolveException",
+    "skipException",
 ]
 PROBE = "horizon:probe"
 """A handle and a command that nobody else uses."""
@@ -90,12 +94,26 @@ def actions(f: Fulfillment, standing: Sequence[Hold] = ()) -> list[Action]:
             cost=_cancelling(f),
         ),
         _asked("resolveException", lambda: wishes.resolve_exception(f), until_step=None),
+        _asked("skipException", lambda: wishes.resolve_exception(f, how="skip"), until_step=None),
     ]
 
 
 def allowed_actions(f: Fulfillment) -> list[str]:
     """The names of what would be granted and change something now."""
     return list(dict.fromkeys(action.name for action in actions(f) if action.allowed))
+
+
+def resolutions(f: Fulfillment, trouble: Open) -> list[Resolution]:
+    """What a person may do about it now, the usual one first."""
+    retry = partial(wishes.resolve_exception, f, code=trouble.code, step_key=trouble.step_key)
+    ways: dict[Resolution, Action] = {
+        "retry": _asked("resolveException", retry),
+        "skip": _asked("skipException", partial(retry, how="skip")),
+        "cancel": _asked("cancel", lambda: wishes.request_cancel(f, command_id=PROBE)),
+    }
+    if trouble.code in wishes.HELPED_BY_ADDRESS:
+        ways["change-data"] = _asked("updateAddress", lambda: wishes.change_address(f, command_id=PROBE))
+    return [name for name, action in ways.items() if action.allowed]
 
 
 def _asked(

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Literal
 
 from contracts import fulfillment as contract
+from contracts.chassis.troubles import Open
 from contracts.fulfillment import HAND_OVER, PACK, QUALITY, Stage, label_step, pick_step
 from contracts.values import Code, Hold, Line, Outcome, WarehouseMode
 
@@ -47,14 +48,6 @@ class LabelCosts:
     booked_minor: int = 0
     wasted_minor: int = 0
     currency: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """What a person has to look at."""
-
-    step_key: str
-    code: Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +109,8 @@ class Fulfillment:
     """The provider key of the hand-over in flight."""
     refusals: int = 0
     """So many hand-overs were refused since a person last looked."""
-    trouble: Trouble | None = None
+    troubles: tuple[Open, ...] = ()
+    """What waits for a person, oldest first."""
     failure: Code | None = None
     """Why the parcel is taken apart, when nobody asked for it."""
     asked: tuple[Asked, ...] = ()
@@ -138,6 +132,28 @@ class Fulfillment:
     def void_key(self, label: int) -> str:
         """A label is voided once, so its own number names the void."""
         return f"{self.stream}:void-label:{label}"
+
+    @property
+    def trouble(self) -> Open | None:
+        """What a person has to look at first."""
+        return self.troubles[0] if self.troubles else None
+
+    @property
+    def is_late(self) -> bool:
+        """A cancel waits for a person who has been asked for it."""
+        return any(trouble.code is Code.CANCEL_UNANSWERED for trouble in self.troubles)
+
+    @property
+    def parked(self) -> Open | None:
+        """Why what is to be done next waits for a person; None when it does not."""
+        return next((each for each in self.troubles if each.is_parked and each.step_key == self.doing), None)
+
+    @property
+    def doing(self) -> str:
+        """The name of what is in flight or next, the way back included."""
+        if self.step is Step.VOID_LABEL and self.label:
+            return f"void-{label_step(self.label.n)}"
+        return self.step if self.step in (Step.SETTLE, Step.END) else self.step_key or self.step
 
     @property
     def warehouse_steps(self) -> tuple[str, ...]:
@@ -226,7 +242,7 @@ class Fulfillment:
         if self.is_ended or self.is_undone:
             return None
         ends = [hold.until for hold in self.holds if hold.until]
-        deadlines = [] if self.trouble else [asked.answer_by for asked in self.asked]
+        deadlines = [] if self.is_late else [asked.answer_by for asked in self.asked]
         return min([*ends, *deadlines], default=None)
 
     @property

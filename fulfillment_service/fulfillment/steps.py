@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from contracts.chassis.faults import Failure
+from contracts.chassis.troubles import parked, raised, resolved
 from contracts.fulfillment import HAND_OVER, Stage, StartFulfillment, label_step
 from contracts.values import Code, Hold, WarehouseMode
 from fulfillment_service.events import (
@@ -26,6 +28,9 @@ from fulfillment_service.events import (
 )
 from fulfillment_service.fulfillment.evolution import evolved
 from fulfillment_service.fulfillment.state import REFUSALS_BEFORE_EXCEPTION, Fulfillment, Label, Step
+
+MISUNDERSTOOD = "misunderstood"
+"""Kept in place of the carrier's own code when it did not take the request at all."""
 
 
 def accept(
@@ -86,7 +91,7 @@ def elapse(f: Fulfillment, now: datetime) -> list[FulfillmentEvent]:
     facts: list[FulfillmentEvent] = [
         HoldReleased(handle=hold.handle) for hold in f.holds if hold.is_over(now)
     ]
-    if f.trouble is None and any(asked.answer_by <= now for asked in f.asked):
+    if not f.is_late and any(asked.answer_by <= now for asked in f.asked):
         facts.append(ExceptionRaised(step_key=f.step_key or HAND_OVER, code=Code.CANCEL_UNANSWERED))
     return facts
 
@@ -148,14 +153,17 @@ def label_booked(
     ]
 
 
-def label_refused(f: Fulfillment, label: Label, *, reason: str) -> list[FulfillmentEvent]:
+def label_refused(
+    f: Fulfillment, label: Label, *, reason: str, failure: Failure | None = None
+) -> list[FulfillmentEvent]:
     """There is no label, and a person has to look, unless a newer address or a cancel came meanwhile."""
     if not _is_open(f, label):
         return []
     refused = LabelRefused(n=label.n, code=reason)
     if f.is_undone or label.address_version != f.address_version:
         return [refused]
-    return [refused, ExceptionRaised(step_key=label_step(label.n), code=Code.LABEL_REFUSED)]
+    why = failure or Failure(fault="refusal", kind=reason)
+    return [refused, raised(label_step(label.n), Code.LABEL_REFUSED, why)]
 
 
 def label_voided(f: Fulfillment, label: Label) -> list[FulfillmentEvent]:
@@ -170,14 +178,17 @@ def handed_over(f: Fulfillment, provider_key: str, *, reference: str) -> list[Fu
     return [HandedOver(reference=reference)] if f.hand_over == provider_key else []
 
 
-def hand_over_refused(f: Fulfillment, provider_key: str, *, reason: str) -> list[FulfillmentEvent]:
+def hand_over_refused(
+    f: Fulfillment, provider_key: str, *, reason: str, failure: Failure | None = None
+) -> list[FulfillmentEvent]:
     """The parcel is still here; when that happened too often in a row, a person has to look."""
     if f.hand_over != provider_key:
         return []
     refused = HandOverRefused(code=reason)
-    if f.refusals + 1 < REFUSALS_BEFORE_EXCEPTION:
+    if failure is None and f.refusals + 1 < REFUSALS_BEFORE_EXCEPTION:
         return [refused]
-    return [refused, ExceptionRaised(step_key=HAND_OVER, code=Code.HAND_OVER_REFUSED)]
+    why = failure or Failure(fault="refusal", kind=reason, attempts=f.refusals + 1)
+    return [refused, raised(HAND_OVER, Code.HAND_OVER_REFUSED, why)]
 
 
 def settle(f: Fulfillment) -> list[FulfillmentEvent]:
@@ -185,8 +196,44 @@ def settle(f: Fulfillment) -> list[FulfillmentEvent]:
     if f.step is not Step.SETTLE:
         return []
     end = FulfillmentFailed(code=f.failure) if f.failure else FulfillmentCancelled()
-    return [Restocked(lines=f.picked), end] if f.picked else [end]
+    over = resolved(f.troubles)
+    return [*over, Restocked(lines=f.picked), end] if f.picked else [*over, end]
+
+
+def park(f: Fulfillment, step: Step, failure: Failure) -> list[FulfillmentEvent]:
+    """The step waits for a person; one that went on meanwhile does not.
+
+    What the carrier did not understand it has not done: it gave no label and did not take the parcel."""
+    if f.step is not step:
+        return []
+    is_refused = failure.fault == "bad-data"
+    if is_refused and f.step is Step.BOOK_LABEL and f.label is not None:
+        return label_refused(f, f.label, reason=MISUNDERSTOOD, failure=failure)
+    if is_refused and f.hand_over is not None:
+        return hand_over_refused(f, f.hand_over, reason=MISUNDERSTOOD, failure=failure)
+    return [*parked(f.troubles, f.doing, failure)]
+
+
+def passed(f: Fulfillment, facts: Sequence[FulfillmentEvent]) -> list[FulfillmentEvent]:
+    """The same facts, before them that a parked step goes on with them."""
+    after = evolved(f, facts)
+    over = [each for each in after.troubles if each.is_parked and each.step_key != after.doing]
+    return [*resolved([each for each in over if each in f.troubles]), *facts]
 
 
 def _is_open(f: Fulfillment, label: Label) -> bool:
     return f.label == label and label.tracking_reference is None and f.stage is not Stage.SHIPPED
+
+
+def provider_key(f: Fulfillment, step_key: str) -> str | None:
+    """The name of the call that the step is about, as the carrier knows it."""
+    kind, _, number = step_key.rpartition(":")
+    match kind or step_key:
+        case "label":
+            return f"{f.stream}:label:{number}"
+        case "void-label":
+            return f.void_key(int(number))
+        case "hand-over" if f.hand_overs:
+            return f"{f.stream}:hand-over:{f.hand_overs}"
+        case _:
+            return None

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from contracts.chassis.errors import Refused
+from contracts.chassis.faults import Resolution
 from contracts.chassis.receipts import Advance
+from contracts.chassis.troubles import resolved
 from contracts.envelope import ReceiptStatus
 from contracts.fulfillment import HAND_OVER, Stage
 from contracts.values import Code, Hold, HoldReason
@@ -16,9 +18,9 @@ from fulfillment_service.events import (
     CancelAsked,
     CancelRejected,
     CancelRequested,
-    ExceptionResolved,
     FulfillmentEvent,
     HoldReleased,
+    LabelVoided,
     StepCompleted,
     StepFailed,
 )
@@ -27,6 +29,7 @@ from fulfillment_service.fulfillment.state import Fulfillment, Step
 from fulfillment_service.fulfillment.steps import begin, meet, placed
 
 CUT_OFF = "HandOverStarted"
+HELPED_BY_ADDRESS = (Code.LABEL_REFUSED, Code.HAND_OVER_REFUSED)
 STANDING = "standing:"
 """How the handle of a hold begins that freezes everything that matches."""
 
@@ -97,7 +100,7 @@ def request_cancel(
     _refuse_when_failed(f)
     if answer_by is not None and not f.is_cancelled:
         return [CancelAsked(command_id=command_id, answer_by=answer_by)]
-    return [*_accepted(f), CancelRequested(command_id=command_id)]
+    return [*_accepted(f), CancelRequested(command_id=command_id), *_over(f)]
 
 
 def accept_cancellation(f: Fulfillment, *, request: str) -> list[FulfillmentEvent]:
@@ -107,7 +110,7 @@ def accept_cancellation(f: Fulfillment, *, request: str) -> list[FulfillmentEven
     if f.is_cancelled and request in {each.command_id for each in f.waiting}:
         return []
     _refuse_unless_asked(f, request)
-    return _accepted(f)
+    return [*_accepted(f), *_over(f)]
 
 
 def reject_cancellation(f: Fulfillment, *, request: str) -> list[FulfillmentEvent]:
@@ -137,8 +140,8 @@ def change_address(f: Fulfillment, *, command_id: str, country: str | None = Non
             cut_off="FulfillmentAccepted",
         )
     changed = AddressChanged(version=f.address_version + 1, command_id=command_id)
-    is_helped = f.trouble is not None and f.trouble.code is not Code.CANCEL_UNANSWERED
-    return [changed, ExceptionResolved()] if is_helped else [changed]
+    helped = [each for each in f.troubles if each.code in HELPED_BY_ADDRESS]
+    return [changed, *resolved(helped, "change-data")]
 
 
 def complete_step(f: Fulfillment, *, step_key: str, standing: Sequence[Hold] = ()) -> list[FulfillmentEvent]:
@@ -161,23 +164,35 @@ def fail_step(f: Fulfillment, *, step_key: str) -> list[FulfillmentEvent]:
     Raises Refused when another step is due."""
     _refuse_from_hand_over(f)
     _refuse_when_undone(f)
-    in_trouble = f.trouble is not None and f.trouble.step_key == step_key
+    in_trouble = any(each.step_key == step_key for each in f.troubles)
     if f.step_key != step_key and not in_trouble:
         raise _not_due(f)
     if f.step is Step.BOOK_LABEL and f.is_moving:
         raise Refused("the carrier has been asked and has not answered", code=Code.STEP_NOT_OPEN)
-    return [StepFailed(step_key=step_key, code=Code.STEP_FAILED)]
+    return [StepFailed(step_key=step_key, code=Code.STEP_FAILED), *_over(f)]
 
 
-def resolve_exception(f: Fulfillment) -> list[FulfillmentEvent]:
-    """The step that made the trouble is tried again.
+def resolve_exception(
+    f: Fulfillment, *, how: Resolution = "retry", code: Code | None = None, step_key: str | None = None
+) -> list[FulfillmentEvent]:
+    """What made the trouble is tried again, or left out: all of it, or the one of that code and step.
 
-    Raises Refused when the trouble is a request that nobody answered."""
-    if f.trouble is None or f.is_ended:
+    Raises Refused when a request has to be answered, or when the step cannot be left out."""
+    if f.is_ended:
         return []
-    if f.trouble.code is Code.CANCEL_UNANSWERED:
+    meant = [each for each in f.troubles if code in (None, each.code) and step_key in (None, each.step_key)]
+    if any(each.code is Code.CANCEL_UNANSWERED for each in meant):
         raise Refused("accept or reject the request for cancellation", code=Code.CANCEL_UNANSWERED)
-    return [ExceptionResolved()]
+    if how != "skip":
+        return [*resolved(meant, how)]
+    if meant and f.step is Step.VOID_LABEL and f.label and f.parked in meant:
+        gone = LabelVoided(
+            n=f.label.n, cost_minor=f.label.cost_minor, currency=f.label.currency, outside=True
+        )
+        return [*resolved(meant, how), gone]
+    if meant:
+        raise Refused("the parcel cannot go on without this step; retry it, change the address, or cancel")
+    return []
 
 
 def status_of(f: Fulfillment, command_id: str) -> ReceiptStatus:
@@ -212,10 +227,14 @@ def _accepted(f: Fulfillment) -> list[FulfillmentEvent]:
     return [*accepted, *_answered(f)]
 
 
+def _over(f: Fulfillment) -> list[FulfillmentEvent]:
+    """A parcel that is taken apart needs none of it; what is parked is tried again at once."""
+    return [*resolved([each for each in f.troubles if each.code is not Code.CANCEL_UNANSWERED], "cancel")]
+
+
 def _answered(f: Fulfillment) -> list[FulfillmentEvent]:
     """That nobody answered is no trouble any more."""
-    is_late = f.trouble is not None and f.trouble.code is Code.CANCEL_UNANSWERED
-    return [ExceptionResolved()] if is_late else []
+    return [*resolved([each for each in f.troubles if each.code is Code.CANCEL_UNANSWERED], "cancel")]
 
 
 def _released(f: Fulfillment, handles: Sequence[str], command_id: str) -> list[FulfillmentEvent]:

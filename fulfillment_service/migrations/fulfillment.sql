@@ -14,8 +14,6 @@ create table fulfillment_view (
 create index fulfillment_view_open on fulfillment_view (fulfillment_id) where step <> 'end';
 create index fulfillment_view_newest on fulfillment_view (accepted_at desc, fulfillment_id desc);
 create index fulfillment_view_status on fulfillment_view (status, accepted_at desc, fulfillment_id desc);
-create index fulfillment_view_trouble on fulfillment_view (updated_at)
-    where document -> 'exception' <> 'null'::jsonb;
 -- Who waits for a standing hold; what nothing stands against costs it nothing.
 create index fulfillment_view_holds on fulfillment_view using gin ((document -> 'holds') jsonb_path_ops)
     where document -> 'holds' <> '[]'::jsonb;

@@ -1,5 +1,6 @@
 """What one may do with a parcel now, until when, at what cost, and with which call."""
 
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ _CALLS: dict[str, tuple[str, str, dict[str, str] | None]] = {
     "completeStep": ("POST", "steps/{subject}/complete", None),
     "failStep": ("POST", "steps/{subject}/fail", None),
     "resolveException": ("POST", "exceptions/resolve", None),
+    "skipException": ("POST", "exceptions/resolve", {"resolution": "skip"}),
 }
 """Method, path below the parcel's, and the body that has to be filled in."""
 
@@ -40,6 +42,7 @@ async def fulfillment_actions(door: ThroughDoor, response: Response, fulfillment
         "currentStep": look.document["currentStep"],
         "allowedActions": list(dict.fromkeys(each["name"] for each in actions if each["allowed"])),
         "actions": actions,
+        "compensation": [asdict(step) for step in look.compensation],
         **as_of(look.at, "stream"),
     }
 

@@ -44,15 +44,6 @@ async def list_fulfillments(door: ThroughDoor, page: Annotated[Page, Query()]) -
     return {**shown, "next": cursor_of(last["accepted_at"], last["fulfillment_id"])} if last else shown
 
 
-@router.get("/exceptions")
-async def list_exceptions(
-    door: ThroughDoor, limit: Annotated[int, Query(ge=1, le=200)] = 50
-) -> dict[str, Any]:
-    """Parcels that wait for a person to look at them, longest waiting first."""
-    rows = await door.database.fetch(projection.EXCEPTIONS, limit=limit)
-    return {"exceptions": [{**_summary(row), "exception": row["document"]["exception"]} for row in rows]}
-
-
 @router.get("/fulfillments/{fulfillment_id}")
 async def fulfillment(door: ThroughDoor, response: Response, fulfillment_id: str) -> dict[str, Any]:
     """Everything the view shows; an order id means the order's newest fulfillment."""

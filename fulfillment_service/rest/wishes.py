@@ -10,7 +10,7 @@ from contracts.chassis.documents import GRANTED
 from contracts.chassis.receipts import request_hash
 from contracts.chassis.requests import Caller, answered
 from contracts.envelope import CommandId, Wish, WishName, WishPayload, hold_of
-from contracts.order import Because, Pause, PlaceHold, RequestAddress, Resume
+from contracts.order import Because, Pause, PlaceHold, RequestAddress, Resolve, Resume
 from contracts.values import Hold, Reference
 from fulfillment_service.rest.door import (
     SIMULATED,
@@ -34,7 +34,7 @@ async def pause(
     if body and body.until:
         hold = hold.model_copy(update={"until": body.until})
     wish = _because(body, WishPayload(hold=hold))
-    return await _wish(door, caller, fulfillment_id, "pauseFulfillment", wish)
+    return await submit(door, caller, fulfillment_id, "pauseFulfillment", wish)
 
 
 @router.post("/fulfillments/{fulfillment_id}/resume")
@@ -44,7 +44,7 @@ async def resume(
     """Every pause is lifted, or one; without another hold it goes on with the very step it stopped before."""
     asked = body or Resume()
     wish = Wish(reason=asked.reason, note=asked.note, payload=WishPayload(handle=asked.handle))
-    return await _wish(door, caller, fulfillment_id, "resumeFulfillment", wish)
+    return await submit(door, caller, fulfillment_id, "resumeFulfillment", wish)
 
 
 @router.post("/fulfillments/{fulfillment_id}/cancel")
@@ -52,7 +52,7 @@ async def cancel(
     door: ThroughDoor, caller: ByCaller, fulfillment_id: str, body: Because | None = None
 ) -> JSONResponse:
     """The parcel will be taken apart; CANCELLED means that label and shelf are settled."""
-    return await _wish(door, caller, fulfillment_id, "cancelFulfillment", _because(body))
+    return await submit(door, caller, fulfillment_id, "cancelFulfillment", _because(body))
 
 
 @router.post("/fulfillments/{fulfillment_id}/holds")
@@ -63,7 +63,7 @@ async def place_hold(
     plain = hold_of(Wish(), caller.command_id)
     hold = Hold(handle=body.handle or plain.handle, reason=body.reason, until=body.until)
     wish = Wish(note=body.note, payload=WishPayload(hold=hold))
-    return await _wish(door, caller, fulfillment_id, "applyHold", wish)
+    return await submit(door, caller, fulfillment_id, "applyHold", wish)
 
 
 @router.delete("/fulfillments/{fulfillment_id}/holds")
@@ -72,7 +72,7 @@ async def release_hold(
 ) -> JSONResponse:
     """The hold of that handle is lifted; without a handle all of them are."""
     wish = Wish(payload=WishPayload(handle=handle))
-    return await _wish(door, caller, fulfillment_id, "releaseHold", wish)
+    return await submit(door, caller, fulfillment_id, "releaseHold", wish)
 
 
 @router.patch("/fulfillments/{fulfillment_id}/shipping-address")
@@ -81,7 +81,7 @@ async def change_address(
 ) -> JSONResponse:
     """The label that is handed over carries this address; a booked one with another is voided."""
     wish = Wish(payload=WishPayload(address=body))
-    return await _wish(door, caller, fulfillment_id, "updateShippingAddress", wish)
+    return await submit(door, caller, fulfillment_id, "updateShippingAddress", wish)
 
 
 @router.post("/fulfillments/{fulfillment_id}/steps/{step_key}/complete")
@@ -90,7 +90,7 @@ async def complete_step(
 ) -> JSONResponse:
     """The step is done; completing `hand-over` calls the carrier."""
     wish = _because(body, WishPayload(step_key=step_key))
-    return await _wish(door, caller, fulfillment_id, "completeStep", wish)
+    return await submit(door, caller, fulfillment_id, "completeStep", wish)
 
 
 @router.post("/fulfillments/{fulfillment_id}/steps/{step_key}/fail")
@@ -99,7 +99,7 @@ async def fail_step(
 ) -> JSONResponse:
     """The step cannot be done at all: the parcel is taken apart and the fulfillment fails."""
     wish = _because(body, WishPayload(step_key=step_key))
-    return await _wish(door, caller, fulfillment_id, "failStep", wish)
+    return await submit(door, caller, fulfillment_id, "failStep", wish)
 
 
 @router.post("/fulfillments/{fulfillment_id}/cancellation-requests/{command_id:path}/accept")
@@ -112,7 +112,7 @@ async def accept_cancellation(
 ) -> JSONResponse:
     """The parcel will be taken apart, as all who asked for it wished."""
     wish = _because(body, WishPayload(request=command_id))
-    return await _wish(door, caller, fulfillment_id, "acceptCancellation", wish)
+    return await submit(door, caller, fulfillment_id, "acceptCancellation", wish)
 
 
 @router.post("/fulfillments/{fulfillment_id}/cancellation-requests/{command_id:path}/reject")
@@ -125,20 +125,22 @@ async def reject_cancellation(
 ) -> JSONResponse:
     """The parcel goes on with the very step; whoever asked has a rejected receipt."""
     wish = _because(body, WishPayload(request=command_id))
-    return await _wish(door, caller, fulfillment_id, "rejectCancellation", wish)
+    return await submit(door, caller, fulfillment_id, "rejectCancellation", wish)
 
 
 @router.post("/fulfillments/{fulfillment_id}/exceptions/resolve")
 async def resolve_exception(
-    door: ThroughDoor, caller: ByCaller, fulfillment_id: str, body: Because | None = None
+    door: ThroughDoor, caller: ByCaller, fulfillment_id: str, body: Resolve | None = None
 ) -> JSONResponse:
-    """The step that made the trouble is tried again."""
-    return await _wish(door, caller, fulfillment_id, "resolveException", _because(body))
+    """What made the trouble is tried again, or left out where that is safe; /exceptions has each alone."""
+    payload = WishPayload(resolution=body.resolution if body else None)
+    return await submit(door, caller, fulfillment_id, "resolveException", _because(body, payload))
 
 
-async def _wish(
+async def submit(
     door: Door, caller: Caller, name: str, wish_name: WishName, wish: Wish | None = None
 ) -> JSONResponse:
+    """The answer to a wish: its receipt, or why it is refused."""
     fulfillment_id = await fulfillment_id_of(door, name)
     granted = await door.intake.submit(
         wish_name,

@@ -13,8 +13,11 @@ from contracts import fulfillment
 from contracts import order as contract
 from contracts.chassis import pii
 from contracts.chassis.errors import Invalid, NotFound, Refused, TooMany, Unavailable
+from contracts.chassis.faults import Failure
 from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, refuse
+from contracts.chassis.settings import PROVIDER_ATTEMPTS
+from contracts.chassis.temporal import patience
 from contracts.envelope import CommandOutcome, Wish, WishName, WishPayload
 from contracts.fulfillment import FulfillmentProgressView, FulfillmentStatusView, StartFulfillment
 from contracts.order import FulfillmentCompleted, RequestAddress, UpdateOrder
@@ -26,7 +29,7 @@ from order_service.activities.stream import OrderChange, OrderStream
 from order_service.events import FulfillmentInstructed, OrderEvent
 from order_service.fulfillment_bridge import FulfillmentBridge
 from order_service.intake import Intake, OrderJournal
-from order_service.order import Order, Step, steps
+from order_service.order import Order, Step, exceptions, steps
 from order_service.payments import Payments
 
 __all__ = ["ORDER_WISHES", "OrderActivities", "Snapshot"]
@@ -38,6 +41,7 @@ ORDER_WISHES: tuple[WishName, ...] = (
     "resumeOrderFulfillment",
     "applyHold",
     "releaseHold",
+    "resolveException",
 )
 
 
@@ -45,12 +49,19 @@ class OrderActivities:
     """The steps of an order. Each one that the stream already records adds nothing and says what is."""
 
     def __init__(
-        self, journal: OrderJournal, intake: Intake, payments: Payments, bridge: FulfillmentBridge
+        self,
+        journal: OrderJournal,
+        intake: Intake,
+        payments: Payments,
+        bridge: FulfillmentBridge,
+        *,
+        provider_attempts: int = PROVIDER_ATTEMPTS,
     ) -> None:
         self._stream = OrderStream(journal)
         self._intake = intake
         self._money = Money(self._stream, payments)
         self._bridge = bridge
+        self._provider_attempts = provider_attempts
 
     def all(self) -> list[Callable[..., Any]]:
         """Every activity, for the worker."""
@@ -69,6 +80,7 @@ class OrderActivities:
             self.record_answer,
             self.capture,
             self.undo,
+            self.park,
             self.submit,
         ]
 
@@ -95,17 +107,20 @@ class OrderActivities:
             short_of = await inventory.hold(connection, order_id, order.lines)
             return steps.hold_stock(order, short_of=short_of)
 
-        return snapshot(await self._stream.change(order_id, "hold-stock", decide))
+        async with patience():
+            return snapshot(await self._stream.change(order_id, "hold-stock", decide))
 
     @activity.defn
     async def authorize(self, order_id: str, now: datetime) -> Snapshot:
         """The total is authorized or declined, and the stream says which; the provider is asked once."""
-        return snapshot(await self._money.authorize(order_id, now))
+        async with patience(self._provider_attempts):
+            return snapshot(await self._money.authorize(order_id, now))
 
     @activity.defn
     async def renew(self, order_id: str, now: datetime) -> Snapshot:
         """The authorization that would lapse is replaced by another one, and voided."""
-        return snapshot(await self._money.renew(order_id, now))
+        async with patience(self._provider_attempts):
+            return snapshot(await self._money.renew(order_id, now))
 
     @activity.defn
     async def confirm(self, order_id: str) -> Snapshot:
@@ -117,13 +132,15 @@ class OrderActivities:
                 await inventory.confirm(connection, order_id)
             return facts
 
-        return snapshot(await self._stream.change(order_id, "confirm", decide))
+        async with patience():
+            return snapshot(await self._stream.change(order_id, "confirm", decide))
 
     @activity.defn(name="startFulfillmentWorkflow")
     async def start_fulfillment_workflow(self, order_id: str) -> Snapshot:
         """The fulfillment runs, and the stream says so; one that had ended already has its end recorded."""
         order = (await self._stream.read(order_id)).state
-        ended = await self._bridge.start(await self._start_request(order))
+        async with patience():
+            ended = await self._bridge.start(await self._start_request(order))
         change = await self._stream.decide(order_id, "start-fulfillment", steps.fulfillment_started)
         if ended is None:
             return snapshot(change)
@@ -194,12 +211,12 @@ class OrderActivities:
     @activity.defn
     async def capture(self, order_id: str, now: datetime) -> Snapshot:
         """The authorized money is ours, or a person is told that it is not."""
-        return snapshot(await self._money.capture(order_id, now))
+        async with patience(self._provider_attempts):
+            return snapshot(await self._money.capture(order_id, now))
 
     @activity.defn
     async def undo(self, order_id: str, now: datetime) -> Snapshot:
         """What was authorized is voided, what was held is available again, and then the order ends."""
-        await self._money.renew(order_id, now)
 
         async def decide(connection: Connection, order: Order) -> Sequence[OrderEvent]:
             facts = steps.undone(order)
@@ -207,7 +224,18 @@ class OrderActivities:
                 await inventory.release(connection, order_id)
             return facts
 
-        return snapshot(await self._stream.change(order_id, "undo", decide))
+        async with patience(self._provider_attempts):
+            await self._money.renew(order_id, now)
+            return snapshot(await self._stream.change(order_id, "undo", decide))
+
+    @activity.defn
+    async def park(self, order_id: str, step_key: str, failure: Failure) -> Snapshot:
+        """The step waits for a person, who is told why."""
+
+        def decide(order: Order) -> Sequence[OrderEvent]:
+            return exceptions.park(order, step_key, failure)
+
+        return snapshot(await self._stream.decide(order_id, f"park/{step_key}", decide))
 
     @activity.defn
     async def submit(self, order_id: str, name: str, wish: Wish, command_id: str) -> Snapshot:

@@ -6,7 +6,7 @@ from contracts.chassis.event_store import Change
 from contracts.order import PaymentStatus, Stage
 from contracts.values import Code, Hold, Message, Outcome
 from order_service.events import OrderEvent
-from order_service.order import Order, Step
+from order_service.order import RENEW, Order, Step
 from order_service.publishing import percent
 
 
@@ -26,6 +26,11 @@ class Snapshot(Message):
     steps_done: int = 0
     is_stopped: bool = False
     """The step would have to begin, and a hold stands against it."""
+    is_parked: bool = False
+    """The step waits for a person."""
+    tries_again: bool = False
+    """After a long pause it is tried all the same."""
+    is_renewal_parked: bool = False
     renews: bool = False
     """The authorization is to be replaced, beside whatever the step is."""
     alarm: datetime | None = None
@@ -49,6 +54,9 @@ def snapshot(change: Change[Order, OrderEvent]) -> Snapshot:
         percent=percent(order),
         steps_done=order.steps_done,
         is_stopped=order.is_stopped,
+        is_parked=(parked := order.parked(order.step)) is not None,
+        tries_again=parked is not None and (parked.passes or order.step is Step.UNDO),
+        is_renewal_parked=order.parked(RENEW) is not None,
         renews=order.is_renewing and order.is_waiting_for_parcel,
         alarm=order.alarm,
         holds=order.holds,

@@ -8,7 +8,7 @@ from contracts.chassis.event_store import Cause, Change
 from contracts.chassis.postgres import Connection
 from order_service.events import OrderEvent
 from order_service.intake import OrderJournal
-from order_service.order import Order
+from order_service.order import Order, exceptions
 
 Decide = Callable[[Order], Sequence[OrderEvent]]
 OrderChange = Change[Order, OrderEvent]
@@ -46,7 +46,7 @@ class OrderStream:
         async def decided(connection: Connection, order: Order | None) -> Sequence[OrderEvent]:
             if order is None:
                 raise NotFound(f"no order {order_id}")
-            return await decide(connection, order)
+            return exceptions.passed(order, await decide(connection, order))
 
         cause = Cause("order-workflow", f"{contract.workflow_id(order_id)}/{step_key}")
         return await self._journal.change(contract.stream(order_id), cause, decided)

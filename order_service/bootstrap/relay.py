@@ -19,7 +19,6 @@ HOME = Home(
         from order_view
         where order_id = any(%(ids)s) and step <> 'end'
         """,
-    exceptions="select count(*) as exceptions from order_view where attention_at is not null",
 )
 
 

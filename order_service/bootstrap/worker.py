@@ -45,7 +45,13 @@ async def opened_worker(settings: Settings) -> AsyncGenerator[temporal.Crew]:
         journal = journal_of(database)
         intake = intake_of(journal, settings.deadlines)
         calls = ExternalCalls(database, "payments", http, refusals=REFUSALS)
-        activities = OrderActivities(journal, intake, Payments(calls), FulfillmentBridge(other))
+        activities = OrderActivities(
+            journal,
+            intake,
+            Payments(calls),
+            FulfillmentBridge(other),
+            provider_attempts=settings.temporal.provider_attempts,
+        )
         yield temporal.Crew(
             temporal.worker(
                 own,

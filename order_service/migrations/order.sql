@@ -41,7 +41,6 @@ create table order_view (
     document jsonb not null,
     placed_at timestamptz not null,
     updated_at timestamptz not null,
-    attention_at timestamptz,
     fulfillment jsonb,
     fulfillment_sequence integer not null default 0,
     fulfillment_at timestamptz
@@ -49,7 +48,6 @@ create table order_view (
 create index order_view_open on order_view (order_id) where step <> 'end';
 create index order_view_newest on order_view (placed_at desc, order_id desc);
 create index order_view_status on order_view (status, placed_at desc, order_id desc);
-create index order_view_attention on order_view (attention_at, order_id) where attention_at is not null;
 create index order_view_customer on order_view (customer_id, placed_at desc, order_id desc);
 
 -- What Kafka says of a fulfillment before or after the order's own row exists is kept in the same row: the

@@ -3,17 +3,18 @@
 from dataclasses import replace
 from typing import assert_never
 
+from contracts.chassis import troubles
 from contracts.envelope import FINAL, ReceiptStatus
 from contracts.order import PaymentStatus, Stage
 from contracts.values import Code
 from order_service.events import (
     AddressChanged,
-    AttentionRaised,
-    AttentionResolved,
     CancelRequested,
     CaptureRefused,
     CaptureRequested,
     ContactChanged,
+    ExceptionRaised,
+    ExceptionResolved,
     FulfillmentAnswered,
     FulfillmentCompleted,
     FulfillmentHoldPlaced,
@@ -128,10 +129,10 @@ def _learnt(order: Order, fact: OrderEvent) -> Order:
             return replace(order, address_version=fact.version, country=fact.country)
         case InstructionsChanged():
             return replace(order, instructions_version=fact.version)
-        case AttentionRaised():
-            return replace(order, attention=fact.code)
-        case AttentionResolved():
-            return replace(order, attention=None)
+        case ExceptionRaised():
+            return replace(order, troubles=troubles.opened(order.troubles, fact))
+        case ExceptionResolved():
+            return replace(order, troubles=troubles.without(order.troubles, fact))
         case _:
             assert_never(fact)
 

@@ -4,14 +4,17 @@ Each answer comes from the very decision that a wish would meet, asked with a pr
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from contracts import fulfillment
 from contracts.chassis.errors import Refused
+from contracts.chassis.faults import Resolution
+from contracts.chassis.troubles import Open
 from contracts.order import PaymentStatus
 from contracts.values import Code, Hold
 from order_service.events import OrderEvent
-from order_service.order import wishes
+from order_service.order import exceptions, wishes
 from order_service.order.state import Order, Step
 from order_service.order.wishes import HAND_OVER, REQUESTED, Changes
 
@@ -24,6 +27,8 @@ Name = Literal[
     "updateAddress",
     "updateContact",
     "updateInstructions",
+    "resolveException",
+    "skipException",
 ]
 PROBE = "horizon:probe"
 """A handle and a command that nobody else uses."""
@@ -95,7 +100,28 @@ def actions(order: Order) -> list[Action]:
             until_step=Step.CONFIRM,
             cut_off=REQUESTED,
         ),
+        *(
+            _asked(order, name, partial(exceptions.probe, order, how), is_own=True, until_step=None)
+            for name, how in _WAYS
+        ),
     ]
+
+
+def resolutions(order: Order, trouble: Open) -> list[Resolution]:
+    """What a person may do about it now, the usual one first."""
+    ways: dict[Resolution, Action] = {
+        how: _asked(order, name, partial(exceptions.probe, order, how, trouble)) for name, how in _WAYS
+    }
+    ways["cancel"] = _asked(
+        order, "cancel", lambda: wishes.request_cancel(order, command_id=PROBE, answer_by=None)
+    )
+    return [how for how, action in ways.items() if action.allowed]
+
+
+_WAYS: tuple[tuple[Name, Literal["retry", "skip"]], ...] = (
+    ("resolveException", "retry"),
+    ("skipException", "skip"),
+)
 
 
 def allowed_actions(order: Order) -> list[str]:
@@ -109,11 +135,12 @@ def _asked(
     decide: Callable[[], Sequence[OrderEvent]],
     *,
     is_own: bool = False,
-    until_step: str = fulfillment.HAND_OVER,
-    cut_off: str = HAND_OVER,
+    until_step: str | None = fulfillment.HAND_OVER,
+    cut_off: str | None = HAND_OVER,
     cost: Cost | None = None,
 ) -> Action:
     """`is_own`: the order decides it also after the boundary."""
+    cut_off = cut_off if until_step else None
     answered_by = "fulfillment" if order.is_requested and not is_own else "order"
     try:
         facts = decide()

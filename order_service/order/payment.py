@@ -6,10 +6,10 @@ asked for, and once it stands the one before is voided. At every moment the newe
 
 from datetime import datetime, timedelta
 
+from contracts.chassis.faults import Failure
+from contracts.chassis.troubles import raised, resolved
 from contracts.values import Code, Hold, HoldReason
 from order_service.events import (
-    AttentionRaised,
-    AttentionResolved,
     CaptureRefused,
     CaptureRequested,
     FulfillmentInstructed,
@@ -77,7 +77,7 @@ def declined(order: Order, *, reason: str, now: datetime) -> list[OrderEvent]:
         return [PaymentDeclined(n=call.n, reason=reason)]
     facts: list[OrderEvent] = [PaymentDeclined(n=call.n, reason=reason, retry_at=now + ASK_AGAIN)]
     if order.step is Step.CAPTURE and order.reference is None:
-        return [*facts, *_attention(order, Code.CAPTURE_FAILED)]
+        return [*facts, *_attention(order, Code.CAPTURE_FAILED, reason)]
     if order.unpaid is not None or not order.is_waiting_for_parcel:
         return facts
     hold = _unpaid_hold(call.n)
@@ -93,7 +93,7 @@ def request_capture(order: Order) -> list[OrderEvent]:
     """The newest authorization is to be captured; where none stands any more, one is asked for first.
 
     Not while an answer or a void of a renewal is missing: that decides which one is the newest."""
-    if order.step is not Step.CAPTURE or order.is_renewing or _open(order.capture):
+    if order.step is not Step.CAPTURE or order.is_renewing or open_call(order.capture):
         return []
     if order.reference is None:
         return [ask_authorization(order)]
@@ -103,23 +103,22 @@ def request_capture(order: Order) -> list[OrderEvent]:
 
 def captured(order: Order) -> list[OrderEvent]:
     """The money is ours, and nobody has to look at this order any more."""
-    if (call := _open(order.capture)) is None:
+    if (call := open_call(order.capture)) is None:
         return []
-    facts: list[OrderEvent] = [PaymentCaptured(n=call.n)]
-    return [*facts, AttentionResolved(code=order.attention)] if order.attention else facts
+    return [PaymentCaptured(n=call.n), *resolved(order.troubles)]
 
 
-def capture_refused(order: Order, *, reason: str) -> list[OrderEvent]:
+def capture_refused(order: Order, *, reason: str, failure: Failure | None = None) -> list[OrderEvent]:
     """The parcel has left and the money is refused: a person has to know.
 
     Only not yet when the authorization had lapsed: then another one is tried first."""
-    if (call := _open(order.capture)) is None:
+    if (call := open_call(order.capture)) is None:
         return []
     has_lapsed = reason in LAPSED
     refused = CaptureRefused(n=call.n, reason=reason, has_lapsed=has_lapsed)
     if has_lapsed and call.n == 1:
         return [refused]
-    return [refused, *_attention(order, Code.CAPTURE_FAILED)]
+    return [refused, *_attention(order, Code.CAPTURE_FAILED, reason, failure)]
 
 
 def request_void(order: Order) -> list[OrderEvent]:
@@ -127,7 +126,7 @@ def request_void(order: Order) -> list[OrderEvent]:
 
     Not while an authorization is unanswered: whether it stands decides what is to be voided."""
     reference = order.outdated or (order.reference if order.step is Step.UNDO else None)
-    if reference is None or order.open_authorization or _open(order.void):
+    if reference is None or order.open_authorization or open_call(order.void):
         return []
     n = order.void.n + 1 if order.void else 1
     return [VoidRequested(n=n, provider_key=f"{order.stream}:void:{n}", reference=reference)]
@@ -135,20 +134,22 @@ def request_void(order: Order) -> list[OrderEvent]:
 
 def voided(order: Order) -> list[OrderEvent]:
     """That reservation is gone."""
-    call = _open(order.void)
+    call = open_call(order.void)
     return [PaymentVoided(n=call.n)] if call else []
 
 
-def void_refused(order: Order, *, reason: str) -> list[OrderEvent]:
+def void_refused(order: Order, *, reason: str, failure: Failure | None = None) -> list[OrderEvent]:
     """The provider will not void. What was replaced lapses by itself; the last one is for a person."""
-    if (call := _open(order.void)) is None:
+    if (call := open_call(order.void)) is None:
         return []
     refused = VoidRefused(n=call.n, reason=reason)
-    return [refused] if order.outdated else [refused, *_attention(order, Code.VOID_FAILED)]
+    return [refused] if order.outdated else [refused, *_attention(order, Code.VOID_FAILED, reason, failure)]
 
 
-def _attention(order: Order, code: Code) -> list[OrderEvent]:
-    return [] if order.attention else [AttentionRaised(code=code)]
+def _attention(order: Order, code: Code, reason: str, failure: Failure | None = None) -> list[OrderEvent]:
+    """A person has to know, once."""
+    why = failure or Failure(fault="refusal", kind=reason)
+    return [] if order.has(code) else [raised(order.step, code, why)]
 
 
 def _unpaid_hold(n: int) -> Hold:
@@ -156,5 +157,6 @@ def _unpaid_hold(n: int) -> Hold:
     return Hold(handle=f"awaiting-payment:{n}", reason=HoldReason.AWAITING_PAYMENT, holder="order-service")
 
 
-def _open(call: Call | None) -> Call | None:
+def open_call(call: Call | None) -> Call | None:
+    """The call, if its answer is not known."""
     return call if call and not call.answered else None

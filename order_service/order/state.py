@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from contracts.chassis.troubles import Open
 from contracts.order import PaymentStatus, Stage, stream
 from contracts.values import Code, Hold, LineItem, Outcome, WarehouseMode
 from order_service.events import CancelRequested, FulfillmentInstructed
@@ -24,6 +25,10 @@ class Step(StrEnum):
     UNDO = "undo"
     """Void what was authorized, release what was held, then say how the order ended."""
     END = "end"
+
+
+RENEW = "renew"
+"""What is done beside the steps: an authorization is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +101,25 @@ class Order:
     """How the fulfillment ended."""
     failure: Code | None = None
     """Why the order cannot be fulfilled."""
-    attention: Code | None = None
+    troubles: tuple[Open, ...] = ()
+    """What waits for a person, oldest first."""
 
     @property
     def stream(self) -> str:
         return stream(self.order_id)
+
+    @property
+    def attention(self) -> Code | None:
+        """What a person has to look at first."""
+        return self.troubles[0].code if self.troubles else None
+
+    def has(self, code: Code) -> bool:
+        """An exception of this code is open."""
+        return any(trouble.code is code for trouble in self.troubles)
+
+    def parked(self, step_key: str) -> Open | None:
+        """Why that step waits for a person; None when it does not."""
+        return next((each for each in self.troubles if each.is_parked and each.step_key == step_key), None)
 
     @property
     def is_requested(self) -> bool:
@@ -153,7 +172,8 @@ class Order:
     @property
     def alarm(self) -> datetime | None:
         """The earliest moment at which time alone changes the order."""
-        due = [cancel.answer_by for cancel in self.unanswered if self.attention is None]
+        is_late = self.has(Code.CANCEL_UNANSWERED)
+        due = [] if is_late else [cancel.answer_by for cancel in self.unanswered]
         if not self.is_undone:
             due += [hold.until for hold in self.holds]
         if self.is_waiting_for_parcel and not self.is_renewing:

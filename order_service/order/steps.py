@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
+from contracts.chassis.troubles import resolved
 from contracts.envelope import FINAL, CommandOutcome
 from contracts.order import FulfillmentCompleted as Completion
 from contracts.values import Code
 from order_service.events import (
     AddressChanged,
-    AttentionRaised,
-    AttentionResolved,
+    ExceptionRaised,
     FulfillmentAnswered,
     FulfillmentCompleted,
     FulfillmentRequested,
@@ -60,8 +60,9 @@ def elapse(order: Order, now: datetime) -> list[OrderEvent]:
     if not order.is_undone:
         over = [hold.handle for hold in order.holds if hold.is_over(now)]
         facts += [HoldReleased(handle=handle) for handle in over]
-    if order.attention is None and any(_is_due(cancel.answer_by, now) for cancel in order.unanswered):
-        facts.append(AttentionRaised(code=Code.CANCEL_UNANSWERED))
+    is_late = any(_is_due(cancel.answer_by, now) for cancel in order.unanswered)
+    if is_late and not order.has(Code.CANCEL_UNANSWERED):
+        facts.append(ExceptionRaised(step_key=order.step, code=Code.CANCEL_UNANSWERED))
     if order.is_waiting_for_parcel and not order.is_renewing and _is_due(order.renew_at, now):
         facts.append(ask_authorization(order))
     return facts
@@ -89,9 +90,7 @@ def answered(order: Order, news: CommandOutcome) -> list[OrderEvent]:
 
 def _all_answered(order: Order) -> list[OrderEvent]:
     """Nobody has to ask the fulfillment about a cancel any more."""
-    if order.attention is not Code.CANCEL_UNANSWERED:
-        return []
-    return [AttentionResolved(code=Code.CANCEL_UNANSWERED)]
+    return [*resolved([each for each in order.troubles if each.code is Code.CANCEL_UNANSWERED])]
 
 
 def _moves_a_wish(order: Order, news: CommandOutcome) -> bool:
@@ -132,9 +131,7 @@ def undone(order: Order) -> list[OrderEvent]:
     facts: list[OrderEvent] = []
     if order.stock in ("held", "confirmed"):
         facts.append(StockReleased())
-    if order.attention:
-        facts.append(AttentionResolved(code=order.attention))
-    return [*facts, _end(order)]
+    return [*facts, *resolved(order.troubles), _end(order)]
 
 
 def _end(order: Order) -> OrderEvent:

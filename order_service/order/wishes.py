@@ -10,6 +10,7 @@ from datetime import datetime
 
 from contracts.chassis.errors import Refused
 from contracts.chassis.receipts import Advance
+from contracts.chassis.troubles import resolved
 from contracts.envelope import ReceiptStatus
 from contracts.order import Stage
 from contracts.values import Code, Hold, HoldReason
@@ -43,7 +44,9 @@ def request_cancel(order: Order, *, command_id: str, answer_by: datetime | None)
         return []
     _refuse_after_the_end(order)
     if not order.is_requested:
-        return [CancelRequested(command_id=command_id)]
+        # What is parked is tried again at once, so that the end does not wait for its pause.
+        waits = [each for each in order.troubles if each.is_parked]
+        return [CancelRequested(command_id=command_id), *resolved(waits, "cancel")]
     return [
         CancelRequested(command_id=command_id, answer_by=answer_by),
         FulfillmentInstructed(command_id=command_id, instruction="cancelFulfillment"),

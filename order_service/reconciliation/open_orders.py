@@ -19,7 +19,6 @@ _PAGE: LiteralString = """
         step,
         status,
         document,
-        attention_at,
         fulfillment,
         greatest(updated_at, house.steady_since) < now() - %(stalled)s as is_stalled,
         greatest(fulfillment_at, house.steady_since) < now() - %(quiet)s as is_told_long,
@@ -132,5 +131,5 @@ def _case(row: Row, presence: Presence, asking: Repair) -> tuple[Kind | None, st
 def is_explained(row: Row) -> bool:
     """A person knows of it, a hold stands, or a provider has not answered yet."""
     document: dict[str, Any] = row["document"]
-    is_known = row["attention_at"] is not None or row["has_exception"] or row["has_open_call"]
+    is_known = row["has_exception"] or row["has_open_call"]
     return bool(is_known or document["holds"] or document["isUnpaid"])

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from order_service.rest import actions, placing, reading, telling, wishes
+from order_service.rest import actions, exceptions, placing, reading, telling, wishes
 from order_service.rest.door import Door
 
 router = APIRouter()
@@ -10,6 +10,7 @@ router.include_router(placing.router)
 router.include_router(reading.router)
 router.include_router(wishes.router)
 router.include_router(actions.router)
+router.include_router(exceptions.router)
 router.include_router(telling.router)
 
 __all__ = ["Door", "router"]

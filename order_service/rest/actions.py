@@ -1,5 +1,6 @@
 """What one may do with an order now, until when, at what cost, who answers, and with which call."""
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -20,6 +21,8 @@ _CALLS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "updateAddress": ("PATCH", "", {"shippingAddress": _ADDRESS}),
     "updateContact": ("PATCH", "", {"contact": {"name": "", "email": ""}}),
     "updateInstructions": ("PATCH", "", {"instructions": ""}),
+    "resolveException": ("POST", "/exceptions/resolve", None),
+    "skipException": ("POST", "/exceptions/resolve", {"resolution": "skip"}),
 }
 """Method, path below the order's, and the body that has to be filled in."""
 
@@ -38,6 +41,7 @@ async def order_actions(door: ThroughDoor, response: Response, workflow_id: str)
         "currentStep": look.step,
         "allowedActions": [each["name"] for each in actions if each["allowed"]],
         "actions": actions,
+        "compensation": [asdict(step) for step in look.compensation],
         **as_of(look.at, "stream"),
     }
 

@@ -10,7 +10,7 @@ from contracts.chassis.requests import after, as_of, cursor_of
 from contracts.order import Request
 from order_service import inventory, projection
 from order_service.rest.door import ThroughDoor, row_of, row_of_fulfillment
-from order_service.rest.shown import PARCEL_PROGRESS, attention, named, parcel, status, summary
+from order_service.rest.shown import PARCEL_PROGRESS, named, parcel, status, summary
 
 router = APIRouter()
 
@@ -41,15 +41,6 @@ async def list_orders(door: ThroughDoor, page: Annotated[Page, Query()]) -> dict
     last = rows[page.limit - 1] if len(rows) > page.limit else None
     shown = {"orders": [summary(row) for row in rows[: page.limit]]}
     return {**shown, "next": cursor_of(last["placed_at"], last["order_id"])} if last else shown
-
-
-@router.get("/exceptions")
-async def list_exceptions(
-    door: ThroughDoor, limit: Annotated[int, Query(ge=1, le=200)] = 50
-) -> dict[str, Any]:
-    """Orders that wait for a person to look at them, longest waiting first."""
-    rows = await door.database.fetch(projection.EXCEPTIONS, limit=limit)
-    return {"exceptions": [{**summary(row), "attention": attention(row)} for row in rows]}
 
 
 @router.get("/orders/fulfillment/{fulfillment_workflow_id}/status")

@@ -25,11 +25,6 @@ PARCEL_PROGRESS = (
 )
 
 
-def attention(row: Row) -> dict[str, Any]:
-    """What a person has to look at, and since when."""
-    return {"code": row["document"]["attention"], "since": row["attention_at"]}
-
-
 def named(row: Row) -> dict[str, Any]:
     return {"orderId": row["order_id"], "workflowId": contract.workflow_id(row["order_id"])}
 

@@ -16,6 +16,7 @@ from contracts.order import (
     Pause,
     PlaceHold,
     RequestAddress,
+    Resolve,
     Resume,
     UpdateOrder,
 )
@@ -31,7 +32,7 @@ async def change_parcel_address(
 ) -> JSONResponse:
     """The fulfillment is asked for another address; its answer is the receipt, at `/commands/{commandId}`."""
     row = await row_of_fulfillment(door, fulfillment_workflow_id)
-    return await _wish(
+    return await submit(
         door, caller, row["order_id"], "updateOrder", changes=UpdateOrder(shipping_address=body)
     )
 
@@ -41,7 +42,7 @@ async def update_order(
     door: ThroughDoor, caller: ByCaller, workflow_id: str, body: UpdateOrder
 ) -> JSONResponse:
     """Contact, address or instructions have a new version; id, lines and total never change."""
-    return await _wish(door, caller, order_id_of(workflow_id), "updateOrder", changes=body)
+    return await submit(door, caller, order_id_of(workflow_id), "updateOrder", changes=body)
 
 
 @router.delete("/orders/{workflow_id}")
@@ -49,7 +50,7 @@ async def cancel_order(
     door: ThroughDoor, caller: ByCaller, workflow_id: str, body: CancelOrder
 ) -> JSONResponse:
     """The order will be cancelled, or the answer says why not; CANCELLED means settled in full."""
-    return await _wish(door, caller, order_id_of(workflow_id), "cancelOrder", wish=Wish(reason=body.reason))
+    return await submit(door, caller, order_id_of(workflow_id), "cancelOrder", wish=Wish(reason=body.reason))
 
 
 @router.post("/orders/{workflow_id}/fulfillment/pause")
@@ -60,7 +61,7 @@ async def pause_fulfillment(
     asked = body or Pause()
     plain = hold_of(Wish(), caller.command_id)
     wish = _because(asked, WishPayload(hold=plain.model_copy(update={"until": asked.until})))
-    return await _wish(door, caller, order_id_of(workflow_id), "pauseOrderFulfillment", wish=wish)
+    return await submit(door, caller, order_id_of(workflow_id), "pauseOrderFulfillment", wish=wish)
 
 
 @router.post("/orders/{workflow_id}/fulfillment/resume")
@@ -70,7 +71,7 @@ async def resume_fulfillment(
     """The parcel goes on with the very step it stopped before, unless another hold stands."""
     asked = body or Resume()
     wish = _because(asked, WishPayload(handle=asked.handle))
-    return await _wish(door, caller, order_id_of(workflow_id), "resumeOrderFulfillment", wish=wish)
+    return await submit(door, caller, order_id_of(workflow_id), "resumeOrderFulfillment", wish=wish)
 
 
 @router.post("/orders/{workflow_id}/holds")
@@ -79,7 +80,7 @@ async def place_hold(door: ThroughDoor, caller: ByCaller, workflow_id: str, body
     handle = body.handle or hold_of(Wish(), caller.command_id).handle
     hold = Hold(handle=handle, reason=body.reason, until=body.until)
     wish = Wish(note=body.note, payload=WishPayload(hold=hold))
-    return await _wish(door, caller, order_id_of(workflow_id), "applyHold", wish=wish)
+    return await submit(door, caller, order_id_of(workflow_id), "applyHold", wish=wish)
 
 
 @router.delete("/orders/{workflow_id}/holds")
@@ -88,14 +89,24 @@ async def release_hold(
 ) -> JSONResponse:
     """The hold of that handle is lifted; without a handle all of them are."""
     wish = Wish(payload=WishPayload(handle=handle))
-    return await _wish(door, caller, order_id_of(workflow_id), "releaseHold", wish=wish)
+    return await submit(door, caller, order_id_of(workflow_id), "releaseHold", wish=wish)
 
 
 def _because(asked: Because, payload: WishPayload) -> Wish:
     return Wish(reason=asked.reason, note=asked.note, payload=payload)
 
 
-async def _wish(
+@router.post("/orders/{workflow_id}/exceptions/resolve")
+async def resolve_exception(
+    door: ThroughDoor, caller: ByCaller, workflow_id: str, body: Resolve | None = None
+) -> JSONResponse:
+    """What made the trouble is tried again, or left out where that is safe; /exceptions has each alone."""
+    asked = body or Resolve()
+    wish = _because(asked, WishPayload(resolution=asked.resolution))
+    return await submit(door, caller, order_id_of(workflow_id), "resolveException", wish=wish)
+
+
+async def submit(
     door: Door,
     caller: Caller,
     order_id: str,
@@ -104,6 +115,7 @@ async def _wish(
     wish: Wish | None = None,
     changes: UpdateOrder | None = None,
 ) -> JSONResponse:
+    """The answer to a wish: its receipt, or why it is refused."""
     granted = await door.intake.submit(
         name,
         order_id,

@@ -37,6 +37,8 @@ CALLS: dict[str, tuple[str, str, Any]] = {
     "updateAddress": ("PATCH", "", {"shippingAddress": ADDRESS}),
     "updateContact": ("PATCH", "", {"contact": {"name": "Adalia", "email": "adalia@example.com"}}),
     "updateInstructions": ("PATCH", "", {"instructions": "ring twice"}),
+    "resolveException": ("POST", "/exceptions/resolve", None),
+    "skipException": ("POST", "/exceptions/resolve", {"resolution": "skip"}),
 }
 
 

@@ -126,7 +126,7 @@ async def test_an_authorization_that_lapsed_before_the_parcel_left_is_replaced_b
     assert await pair.effects("payments", order_id) == ["authorize", "authorize", "capture"]
     facts = await pair.facts(order_id)
     assert "CaptureRefused" in facts
-    assert "AttentionRaised" not in facts
+    assert "ExceptionRaised" not in facts
 
 
 async def test_a_provider_that_is_away_keeps_no_wish_waiting(month: Month):

@@ -27,7 +27,6 @@ from fulfillment_service.projection import document as parcel_document
 from order_service import explain as orders_explained
 from order_service.activities import OrderActivities
 from order_service.events import (
-    AttentionRaised,
     CancelRequested,
     OrderEvent,
     PaymentAuthorized,
@@ -296,7 +295,7 @@ def test_a_refused_capture_is_for_a_person_and_tried_again():
     """Attention is not the end: the provider is asked every day."""
     state = orders.capturing()
     state = orders.after(state, orders.payment.capture_refused(state, reason="no_funds"))
-    told = order(state, evidence(AttentionRaised(code=Code.CAPTURE_FAILED)))
+    told = order(state, evidence(ExceptionRaised(step_key="capture", code=Code.CAPTURE_FAILED)))
     assert [(wait.kind, wait.code) for wait in told.waits_for] == [("ATTENTION", "CAPTURE_FAILED")]
     assert told.next is not None
     assert told.next.at == BEGAN + timedelta(days=1)

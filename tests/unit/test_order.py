@@ -13,12 +13,12 @@ from contracts.values import Code, HoldReason, Outcome
 from order_service import events
 from order_service.events import (
     AddressChanged,
-    AttentionRaised,
-    AttentionResolved,
     CancelRequested,
     CaptureRefused,
     CaptureRequested,
     ContactChanged,
+    ExceptionRaised,
+    ExceptionResolved,
     FulfillmentAnswered,
     FulfillmentCompleted,
     FulfillmentHoldPlaced,
@@ -190,10 +190,13 @@ def test_the_status_is_the_stage_unless_an_overlay_hides_it(name: str):
 
 def test_cancel_hides_attention_and_attention_hides_the_stage():
     """The precedence of the overlays; lifting one shows what is below it."""
-    seen = evolve(under_way(), AttentionRaised(code=Code.VOID_FAILED))
+    seen = evolve(under_way(), ExceptionRaised(step_key="undo", code=Code.VOID_FAILED))
     assert seen.status == "NEEDS_ATTENTION"
     assert cancelling(seen).status == "CANCEL_REQUESTED"
-    assert evolve(seen, AttentionResolved(code=Code.VOID_FAILED)).status == "FULFILLMENT_IN_PROGRESS"
+    assert (
+        evolve(seen, ExceptionResolved(step_key="undo", code=Code.VOID_FAILED)).status
+        == "FULFILLMENT_IN_PROGRESS"
+    )
 
 
 @pytest.mark.parametrize("name", EVERY_STATE)
@@ -267,14 +270,17 @@ def test_the_end_of_a_parcel_is_recorded_once():
 def test_a_refused_capture_is_for_a_person_and_tried_again_under_a_new_name():
     """The order needs attention until the money is taken, and is told of it once."""
     facts = payment.capture_refused(capturing(), reason="refused")
-    assert facts == [CaptureRefused(n=1, reason="refused"), AttentionRaised(code=Code.CAPTURE_FAILED)]
+    assert facts == [
+        CaptureRefused(n=1, reason="refused"),
+        ExceptionRaised(step_key="capture", code=Code.CAPTURE_FAILED, error="refused"),
+    ]
     seen = after(capturing(), facts)
     again = payment.request_capture(seen)
     assert again == [CaptureRequested(n=2, provider_key=f"{STREAM}:capture:2", reference="auth_1")]
     seen = after(seen, again)
     assert payment.capture_refused(seen, reason="refused") == [CaptureRefused(n=2, reason="refused")]
     assert payment.captured(seen) == [
-        PaymentCaptured(n=2), AttentionResolved(code=Code.CAPTURE_FAILED),
+        PaymentCaptured(n=2), ExceptionResolved(step_key="capture", code=Code.CAPTURE_FAILED),
     ]  # fmt: skip
 
 
@@ -305,7 +311,10 @@ def test_a_refused_void_is_asked_for_again_under_a_new_name():
     order = cancelling(authorized())
     order = after(order, payment.request_void(order))
     refused = payment.void_refused(order, reason="void_refused")
-    assert refused == [VoidRefused(n=1, reason="void_refused"), AttentionRaised(code=Code.VOID_FAILED)]
+    assert refused == [
+        VoidRefused(n=1, reason="void_refused"),
+        ExceptionRaised(step_key="undo", code=Code.VOID_FAILED, error="void_refused"),
+    ]
     order = after(order, refused)
     assert steps.undone(order) == []
     again = payment.request_void(order)
@@ -313,7 +322,7 @@ def test_a_refused_void_is_asked_for_again_under_a_new_name():
     order = after(order, again)
     assert payment.void_refused(order, reason="no") == [VoidRefused(n=2, reason="no")]
     order = after(order, payment.voided(order))
-    assert AttentionResolved(code=Code.VOID_FAILED) in steps.undone(order)
+    assert ExceptionResolved(step_key="undo", code=Code.VOID_FAILED) in steps.undone(order)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from contracts.chassis.receipts import Advance
 from contracts.order import PaymentStatus
 from contracts.values import Code, Hold, HoldReason
 from order_service.events import (
-    AttentionRaised,
-    AttentionResolved,
+    ExceptionRaised,
+    ExceptionResolved,
     FulfillmentAnswered,
     FulfillmentHoldsReleased,
     FulfillmentInstructed,
@@ -233,14 +233,14 @@ def test_a_cancel_that_nobody_answers_needs_attention():
     assert order.alarm == SOON
     assert steps.elapse(order, NOW) == []
     facts = steps.elapse(order, SOON)
-    assert facts == [AttentionRaised(code=Code.CANCEL_UNANSWERED)]
+    assert facts == [ExceptionRaised(step_key="await-outcome", code=Code.CANCEL_UNANSWERED)]
     order = after(order, facts)
     assert order.attention is Code.CANCEL_UNANSWERED
     assert order.alarm == RENEW_AT
     order = heard(order, answer("c-1", "REJECTED", Code.CANCEL_REJECTED))
     assert order.attention is Code.CANCEL_UNANSWERED
     facts = steps.answered(order, answer("c-2", "REJECTED", Code.CANCEL_REJECTED))
-    assert facts[1:] == [AttentionResolved(code=Code.CANCEL_UNANSWERED)]
+    assert facts[1:] == [ExceptionResolved(step_key="await-outcome", code=Code.CANCEL_UNANSWERED)]
     assert after(order, facts).status == "FULFILLMENT_IN_PROGRESS"
 
 
@@ -266,7 +266,7 @@ def test_the_end_of_the_parcel_answers_every_cancel(outcome: str):
     """Nobody has to ask any more."""
     order = after(unanswered(), steps.elapse(unanswered(), SOON))
     facts = steps.complete(order, completion(outcome))  # type: ignore[arg-type]
-    assert AttentionResolved(code=Code.CANCEL_UNANSWERED) in facts
+    assert ExceptionResolved(step_key="await-outcome", code=Code.CANCEL_UNANSWERED) in facts
     order = after(order, facts)
     assert (order.attention, order.alarm) == (None, None)
     assert completed(outcome, unanswered()).alarm is None  # type: ignore[arg-type]

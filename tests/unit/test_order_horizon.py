@@ -45,7 +45,7 @@ def test_after_the_boundary_the_fulfillment_answers():
     """All but the contact, which stays with the order; instructions are fixed."""
     told = {each.name: each for each in horizon.actions(under_way())}
     assert [name for name, each in told.items() if each.answered_by == "order"] == [
-        "updateContact", "updateInstructions",
+        "updateContact", "updateInstructions", "resolveException", "skipException",
     ]  # fmt: skip
     assert told["updateInstructions"].cut_off == "FulfillmentRequested"
     assert (told["cancel"].until_step, told["cancel"].cut_off) == ("hand-over", "HandOverStarted")

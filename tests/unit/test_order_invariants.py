@@ -28,7 +28,7 @@ from order_service.events import (
     StockReleased,
     VoidRequested,
 )
-from order_service.order import Order, Step, evolve, horizon, payment, steps, wishes
+from order_service.order import Order, Step, evolve, exceptions, horizon, payment, steps, wishes
 from order_service.order.wishes import Changes
 from tests.unit.orders import PLACED, SOON, answer, completion, hold
 
@@ -387,6 +387,8 @@ _DONE: dict[str, Decision] = {
     "updateAddress": lambda order: wishes.update(order, Changes(country="USA"), command_id="x"),
     "updateContact": lambda order: wishes.update(order, Changes(contact=True), command_id="x"),
     "updateInstructions": lambda order: wishes.update(order, Changes(instructions=True), command_id="x"),
+    "resolveException": lambda order: exceptions.probe(order, "retry"),
+    "skipException": lambda order: exceptions.probe(order, "skip"),
 }
 """What each action of the horizon is when somebody does it."""
 

@@ -8,10 +8,10 @@ import pytest
 from contracts.order import PaymentStatus, Stage
 from contracts.values import Code, Hold, HoldReason, Outcome
 from order_service.events import (
-    AttentionRaised,
-    AttentionResolved,
     CaptureRefused,
     CaptureRequested,
+    ExceptionRaised,
+    ExceptionResolved,
     FulfillmentInstructed,
     HoldPlaced,
     HoldReleased,
@@ -229,7 +229,8 @@ def test_a_lapsed_authorization_that_is_not_replaced_needs_a_person():
     """The parcel is gone and the money is not there; it is tried again, and said once."""
     order = after(lapsed(), payment.request_capture(lapsed()))
     facts = declines(order)
-    assert facts[1:] == [AttentionRaised(code=Code.CAPTURE_FAILED)]
+    raised = ExceptionRaised(step_key="capture", code=Code.CAPTURE_FAILED, error="card_declined")
+    assert facts[1:] == [raised]
     order = after(order, facts)
     assert order.status == "NEEDS_ATTENTION"
     again = payment.request_capture(order)
@@ -238,7 +239,7 @@ def test_a_lapsed_authorization_that_is_not_replaced_needs_a_person():
     assert declines(order)[1:] == []
     order = after(order, pays(order, "auth_3"))
     order = after(order, payment.request_capture(order))
-    assert AttentionResolved(code=Code.CAPTURE_FAILED) in payment.captured(order)
+    assert ExceptionResolved(step_key="capture", code=Code.CAPTURE_FAILED) in payment.captured(order)
 
 
 def test_an_authorization_that_lapses_again_and_again_needs_a_person():
@@ -248,7 +249,7 @@ def test_an_authorization_that_lapses_again_and_again_needs_a_person():
     order = after(order, payment.request_capture(order))
     assert payment.capture_refused(order, reason="expired") == [
         CaptureRefused(n=2, reason="expired", has_lapsed=True),
-        AttentionRaised(code=Code.CAPTURE_FAILED),
+        ExceptionRaised(step_key="capture", code=Code.CAPTURE_FAILED, error="expired"),
     ]
 
 

@@ -8,6 +8,7 @@ from contracts.chassis.errors import Unavailable
 from contracts.chassis.kafka.connection import ensure_topics
 from contracts.chassis.settings import (
     ApiSettings,
+    ExceptionSettings,
     HealthSettings,
     HousekeepingSettings,
     KafkaSettings,
@@ -29,6 +30,7 @@ class ServiceSettings:
     temporal: TemporalSettings = field(default_factory=TemporalSettings)
     relay: RelaySettings = field(default_factory=RelaySettings)
     housekeeping: HousekeepingSettings = field(default_factory=HousekeepingSettings)
+    exceptions: ExceptionSettings = field(default_factory=ExceptionSettings)
     health: HealthSettings = field(default_factory=HealthSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     logs: LogSettings = field(default_factory=LogSettings)

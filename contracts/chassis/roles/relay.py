@@ -29,8 +29,6 @@ class Home:
     topics: Sequence[str]
     open_ones: LiteralString
     """A query for the `id`s, among `%(ids)s`, whose stream has not ended."""
-    exceptions: LiteralString
-    """A query for how many `exceptions` wait for a person."""
 
 
 async def knock_open(home: Home, database: Database, ended: Mapping[str, str]) -> int:
@@ -100,7 +98,7 @@ async def relay(home: Home, settings: ServiceSettings, health: Health) -> AsyncG
                 "bell": bell.run,
                 "outbox": publish,
                 "knocks": lambda: knocking.run(bell.heard["knocks"]),
-                "backlog": Backlog(database, home.exceptions).run,
+                "backlog": Backlog(database, settings.exceptions).run,
                 "revival": lambda: delivery.revive(revive),
             },
             port=settings.health.port,

@@ -4,6 +4,7 @@ from contracts.chassis.temporal.activities import Policy, start_outside, stored
 from contracts.chassis.temporal.arrivals import Arrivals, decoded
 from contracts.chassis.temporal.codec import BARE_PAYLOADS, KeyRing, PayloadCodec, codec_server
 from contracts.chassis.temporal.delivery import Delivery, Target
+from contracts.chassis.temporal.patience import patience, why
 from contracts.chassis.temporal.translation import refusal
 from contracts.chassis.temporal.wiring import Crew, connect, key_ring, plugin, worker
 
@@ -20,9 +21,11 @@ __all__ = [
     "connect",
     "decoded",
     "key_ring",
+    "patience",
     "plugin",
     "refusal",
     "start_outside",
     "stored",
+    "why",
     "worker",
 ]

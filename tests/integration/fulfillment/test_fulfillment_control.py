@@ -140,7 +140,7 @@ async def test_a_request_that_nobody_answers_is_an_exception_and_can_still_be_an
     parcel = await asked(house, "unanswered")
     await parcel.until("ExceptionRaised pick:1")
     listed = (await house.door.get("/exceptions")).json()["exceptions"]
-    mine = [each["exception"]["code"] for each in listed if each["fulfillmentId"] == parcel.fulfillment_id]
+    mine = [each["code"] for each in listed if each["fulfillmentId"] == parcel.fulfillment_id]
     assert mine == ["CANCEL_UNANSWERED"]
     problem = await parcel.refused("/exceptions/resolve")
     assert problem["code"] == "CANCEL_UNANSWERED"

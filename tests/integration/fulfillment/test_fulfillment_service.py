@@ -201,9 +201,9 @@ async def test_a_refused_label_is_an_exception_until_the_address_is_right(house:
     parcel = await house.parcel(address=going_to("00001"))
     await parcel.until_status("EXCEPTION")
     listed = (await house.door.get("/exceptions")).json()["exceptions"]
-    assert [each["exception"] for each in listed if each["fulfillmentId"] == parcel.fulfillment_id] == [
-        {"stepKey": "label:1", "code": "LABEL_REFUSED"}
-    ]
+    [seen] = [each for each in listed if each["fulfillmentId"] == parcel.fulfillment_id]
+    assert (seen["stepKey"], seen["code"], seen["fault"]) == ("label:1", "LABEL_REFUSED", "refusal")
+    assert seen["resolutions"] == ["retry", "cancel", "change-data"]
     await parcel.wish("/exceptions/resolve")
     await parcel.until("ExceptionRaised label:2")
     await parcel.wish("/shipping-address", method="PATCH", json=NEW_ADDRESS)

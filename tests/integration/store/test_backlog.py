@@ -8,11 +8,7 @@ from prometheus_client import REGISTRY
 
 from contracts.chassis.backlog import Backlog
 from contracts.chassis.postgres import Database
-from contracts.chassis.settings import PostgresSettings
-from fulfillment_service.bootstrap import relay as fulfillments
-from order_service.bootstrap import relay as orders
-
-NONE: LiteralString = "select 0 as exceptions"
+from contracts.chassis.settings import ExceptionSettings
 
 RECORD: LiteralString = """
     insert into outbox (bucket, key, topic, headers, body, created_at, published_at, parked_at)
@@ -33,24 +29,20 @@ WISH: LiteralString = """
     insert into receipts (command_id, name, stream, actor, request_hash, status, received_at)
     values (%(status)s, 'pause', 's', 'a', 'h', %(status)s, now() - interval '1 hour')
     """
-ORDER: LiteralString = """
-    insert into order_view (
-        order_id, customer_id, stage, status, payment_status, step, version, document, placed_at, updated_at,
-        attention_at
+EXCEPTION: LiteralString = """
+    insert into exceptions (
+        id, stream, subject, code, fault, reason, evidence, resolutions, raised_at, resolved_at, resolution
     )
-    values (%(id)s, 'c', 's', 's', 's', 's', 1, '{}', now(), now(), %(attention_at)s)
-    """
-PARCEL: LiteralString = """
-    insert into fulfillment_view (
-        fulfillment_id, order_id, n, stage, status, step, version, document, accepted_at, updated_at
+    values (
+        gen_random_uuid(), 's', 's', 'STEP_PARKED', 'bug', 'r', '{}', '{}', now() - %(age)s::interval,
+        %(resolved)s, case when %(resolved)s::timestamptz is not null then 'retry' end
     )
-    values (%(id)s, %(id)s, 1, 's', 's', 's', 1, %(document)s::jsonb, now(), now())
     """
 
 
-async def told(database: Database, name: str, exceptions: LiteralString = NONE) -> float:
-    await Backlog(database, exceptions).look()
-    value = REGISTRY.get_sample_value(name)
+async def told(database: Database, name: str, **labels: str) -> float:
+    await Backlog(database, ExceptionSettings()).look()
+    value = REGISTRY.get_sample_value(name, labels)
     assert value is not None
     return value
 
@@ -65,9 +57,10 @@ async def test_nothing_waits_in_a_new_database(database: Database):
         "tandem_inbox_set_aside_oldest_seconds",
         "tandem_knocks_oldest_seconds",
         "tandem_wishes_oldest_unanswered_seconds",
-        "tandem_exceptions_open",
     ):
         assert await told(database, name) == 0
+    for level in ("0", "1", "2"):
+        assert await told(database, "tandem_exceptions_open", level=level) == 0
 
 
 async def test_the_oldest_event_that_can_leave_is_told(database: Database):
@@ -118,19 +111,18 @@ async def test_records_that_wait_for_a_person_are_told(database: Database):
     assert await told(database, "tandem_inbox_set_aside_oldest_seconds") == pytest.approx(120, abs=10)
 
 
-async def test_orders_that_need_a_person_are_counted(orders_url: str):
-    """Those with attention, and no others."""
-    async with Database(PostgresSettings(url=orders_url), "test") as database:
-        before = await told(database, "tandem_exceptions_open", orders.HOME.exceptions)
-        await database.execute(ORDER, id="waits", attention_at=datetime.now(UTC))
-        await database.execute(ORDER, id="goes on", attention_at=None)
-        assert await told(database, "tandem_exceptions_open", orders.HOME.exceptions) == before + 1
-
-
-async def test_parcels_that_need_a_person_are_counted(fulfillments_url: str):
-    """Those with an open exception, and no others."""
-    async with Database(PostgresSettings(url=fulfillments_url), "test") as database:
-        before = await told(database, "tandem_exceptions_open", fulfillments.HOME.exceptions)
-        await database.execute(PARCEL, id="waits", document='{"exception": {"code": "X"}}')
-        await database.execute(PARCEL, id="goes on", document='{"exception": null}')
-        assert await told(database, "tandem_exceptions_open", fulfillments.HOME.exceptions) == before + 1
+@pytest.mark.parametrize(
+    ("hours", "level"),
+    [pytest.param(0, 0, id="new"), pytest.param(2, 1, id="for hours"), pytest.param(25, 2, id="for a day")],
+)
+async def test_what_waits_for_a_person_grows_older(database: Database, hours: int, level: int):
+    """It is counted by its level, which rises once for each deadline that nobody kept."""
+    await database.execute(EXCEPTION, age=timedelta(hours=hours), resolved=None)
+    await database.execute(EXCEPTION, age=timedelta(hours=hours), resolved=datetime.now(UTC))
+    for _ in range(2):
+        assert await told(database, "tandem_exceptions_open", level=str(level)) == 1
+    for other in {"0", "1", "2"} - {str(level)}:
+        assert await told(database, "tandem_exceptions_open", level=other) == 0
+    row = await database.fetch_one("select * from exceptions where resolved_at is null")
+    assert row is not None
+    assert (row["level"], row["escalated_at"] is not None) == (level, level > 0)

@@ -11,6 +11,7 @@ from contracts.chassis.backlog import BREAKER, Backlog
 from contracts.chassis.breakers import Breaker, CircuitOpen
 from contracts.chassis.errors import Misunderstood, NotFound, Unavailable
 from contracts.chassis.postgres import Database
+from contracts.chassis.settings import ExceptionSettings
 
 THRESHOLD = 3
 
@@ -236,7 +237,7 @@ async def test_a_provider_that_is_not_ours_has_no_breaker(ready: Database):
 async def test_the_state_is_a_metric(ready: Database):
     """One for the state it is in, zero for the others."""
     await fails(worker(ready), THRESHOLD)
-    await Backlog(ready, "select 0 as exceptions").look()
+    await Backlog(ready, ExceptionSettings()).look()
     seen: dict[str, Any] = {
         name: BREAKER.labels("payments", name)._value.get()  # pyright: ignore[reportPrivateUsage]
         for name in ("CLOSED", "OPEN", "HALF_OPEN")

@@ -24,7 +24,7 @@ from deploy.local.stack import Stack
 from order_service import inventory
 from order_service.bootstrap import journal_of
 from order_service.events import (
-    AttentionRaised,
+    ExceptionRaised,
     FulfillmentRequested,
     FulfillmentStarted,
     HoldPlaced,
@@ -250,7 +250,7 @@ async def test_a_healthy_house_has_no_findings(house: House):
     await house.order(hold)
     await house.receipt(await house.order(hold), "waits-with-its-order", "RECEIVED")
     await house.is_told(await house.order(*paid("a"), *ASKED_FOR), "PAUSED")
-    await house.order(StockHeld(), AttentionRaised(code=Code.VOID_FAILED))
+    await house.order(StockHeld(), ExceptionRaised(step_key="undo", code=Code.VOID_FAILED))
     asking = await house.order(*paid("b")[:2])
     await house.database.execute(
         """

@@ -271,26 +271,20 @@ def personal(tables: Tables, given: Sequence[Any]) -> list[Row]:
 
 @statement("""
     insert into order_view (
-        order_id, customer_id, stage, status, payment_status, step, version, document, placed_at, updated_at,
-        attention_at
+        order_id, customer_id, stage, status, payment_status, step, version, document, placed_at, updated_at
     )
     values (
         %(order_id)s, %(customer_id)s, %(stage)s, %(status)s, %(payment)s, %(step)s, %(version)s,
-        %(document)s, %(at)s, %(at)s, %(attention_at)s
+        %(document)s, %(at)s, %(at)s
     )
     on conflict (order_id) do update
     set stage = excluded.stage, status = excluded.status, payment_status = excluded.payment_status,
         step = excluded.step, version = excluded.version, document = excluded.document,
-        updated_at = excluded.updated_at,
-        attention_at = case when excluded.attention_at is not null
-            then coalesce(order_view.attention_at, excluded.attention_at) end
+        updated_at = excluded.updated_at
     where order_view.version < excluded.version
     """)
 def show_order(tables: Tables, given: dict[str, Any]) -> int:
-    before = tables.get("order_view", given["order_id"])
-    since = before["attention_at"] if before else None
-    attention_at = _or(since, given["attention_at"]) if given["attention_at"] else None
-    return _show(tables, "order_view", given["order_id"], given | {"attention_at": attention_at})
+    return _show(tables, "order_view", given["order_id"], given)
 
 
 @statement("""
@@ -434,6 +428,60 @@ def turn_circuit(tables: Tables, given: dict[str, Any]) -> int:
 def note_turn(tables: Tables, given: dict[str, Any]) -> int:
     tables.put("circuit_breaker_transitions", (tables.identity(),), given)
     return 1
+
+
+# What waits for a person.
+
+
+@statement("""
+    insert into exceptions (
+        id, stream, subject, code, fault, step, reason, evidence, resolutions, raised_at
+    )
+    values (
+        %(id)s, %(stream)s, %(subject)s, %(code)s, %(fault)s, %(step)s, %(reason)s, %(evidence)s,
+        %(resolutions)s, coalesce(%(raised_at)s, clock_timestamp())
+    )
+    on conflict (stream, code, step) where resolved_at is null do update
+    set fault = excluded.fault, reason = excluded.reason, evidence = excluded.evidence,
+        resolutions = excluded.resolutions
+    returning id
+    """)
+def raise_exception(tables: Tables, given: dict[str, Any]) -> list[Row]:
+    told = {name: given[name] for name in ("fault", "reason", "resolutions")}
+    told["evidence"] = plain(given["evidence"])
+    if known := _open_exception(tables, given):
+        tables.update("exceptions", (known["id"],), **told)
+        return [{"id": known["id"]}]
+    row = given | told | {"raised_at": given["raised_at"] or tables.now(), "resolved_at": None}
+    tables.put("exceptions", (given["id"],), row)
+    return [{"id": given["id"]}]
+
+
+@statement("""
+    update exceptions
+    set resolved_at = clock_timestamp(), resolution = %(resolution)s, resolved_by = %(by)s
+    where stream = %(stream)s and code = %(code)s and step is not distinct from %(step)s
+        and resolved_at is null
+    """)
+def resolve_exception(tables: Tables, given: dict[str, Any]) -> int:
+    known = _open_exception(tables, given)
+    if known is None:
+        return 0
+    said = {"resolution": given["resolution"], "resolved_by": given["by"]}
+    tables.update("exceptions", (known["id"],), resolved_at=tables.now(), **said)
+    return 1
+
+
+def _open_exception(tables: Tables, given: dict[str, Any]) -> Row | None:
+    about = [given[name] for name in ("stream", "code", "step")]
+    return next(
+        (
+            row
+            for row in tables.all("exceptions")
+            if row["resolved_at"] is None and [row[name] for name in ("stream", "code", "step")] == about
+        ),
+        None,
+    )
 
 
 # Standing holds.

@@ -93,6 +93,15 @@ def a_parcel(status: str, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def an_exception(code: str, subject: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": "e-1", "subject": subject, "orderId": ORDER_ID, "code": code, "fault": "dependency-down",
+        "stepKey": "undo", "reason": "it does not go on", "evidence": {"attempts": 12}, "resolutions": [],
+        "raisedAt": "2026-01-02T00:00:00Z", "ageSeconds": 5, "level": 0, "escalatedAt": None,
+        "claimedBy": None, "resolvedAt": None, "resolution": None, "resolvedBy": None, **more,
+    }  # fmt: skip
+
+
 def tandem(*words: str, stdin: str | None = None, env: dict[str, str | None] | None = None) -> Result:
     return CliRunner().invoke(APP, words, input=stdin, env=env)
 

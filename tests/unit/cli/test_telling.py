@@ -7,7 +7,15 @@ import pytest
 
 from deploy.commands.lines import line_of
 from deploy.commands.shown import span
-from tests.unit.cli.doors import ORDER_ID, Doors, a_parcel, an_order, one_object, tandem
+from tests.unit.cli.doors import (
+    ORDER_ID,
+    RECEIPT,
+    Doors,
+    an_exception,
+    one_object,
+    problem,
+    tandem,
+)
 
 PARCEL = f"{ORDER_ID}-1"
 _OF_PARCEL = f"/fulfillments/{PARCEL}"
@@ -31,7 +39,8 @@ def a_call(method: str, path: str, **body: str) -> dict[str, Any]:
         a_call("POST", f"{_OF_PARCEL}/resume", note="counted"),
         a_call("POST", f"{_OF_PARCEL}/steps/pick:1/complete"),
         a_call("POST", f"{_OF_PARCEL}/steps/hand-over/fail"),
-        a_call("POST", f"{_OF_PARCEL}/exceptions/resolve"),
+        a_call("POST", f"{_OF_PARCEL}/exceptions/resolve", resolution="retry"),
+        a_call("POST", f"/orders/{ORDER_ID}/exceptions/resolve", resolution="skip"),
         a_call("POST", f"{_OF_PARCEL}/cancellation-requests/a1b2/7/accept"),
         a_call("POST", f"{_OF_PARCEL}/cancellation-requests/a1b2/reject"),
         a_call("DELETE", "/standing-holds/teapots"),
@@ -152,21 +161,48 @@ def test_what_happened_is_told_line_by_line(doors: Doors):
 
 
 def test_what_waits_for_a_person_is_listed_from_both_services(doors: Doors):
-    """Each with the line that explains it."""
-    attention = {"code": "CAPTURE_FAILED", "since": "2026-01-01T00:00:00Z"}
-    trouble = a_parcel("EXCEPTION", updatedAt="2026-01-02T00:00:00Z", exception={"code": "LABEL_REFUSED"})
-    doors.answer(
-        "GET",
-        "/exceptions",
-        {"exceptions": [an_order("NEEDS_ATTENTION") | {"attention": attention}]},
-        {"exceptions": [trouble]},
-    )
-    rows = tandem("exceptions", "list").stdout.splitlines()[1:]
-    assert [row.split()[2] for row in rows] == ["CAPTURE_FAILED", "LABEL_REFUSED"]
-    assert [row.split("  ")[-1] for row in rows] == [
-        f"tandem order explain {ORDER_ID}",
-        f"tandem fulfillment explain {ORDER_ID}-1",
-    ]
+    """Longest waiting first, with its age and who works on it."""
+    parcel = an_exception("LABEL_REFUSED", f"{ORDER_ID}-1", raisedAt="2026-01-01T00:00:00Z", ageSeconds=7200)
+    order = an_exception("CAPTURE_FAILED", ORDER_ID, claimedBy="ada")
+    doors.answer("GET", "/exceptions", {"exceptions": [order]}, {"exceptions": [parcel]})
+    rows = [row.split() for row in tandem("exceptions", "list").stdout.splitlines()[1:]]
+    assert [row[2] for row in rows] == ["LABEL_REFUSED", "CAPTURE_FAILED"]
+    assert rows[0][5:] == ["2", "h", "0", "min", "0", "-"]
+    assert rows[1][-1] == "ada"
+
+
+def test_an_exception_is_shown_by_whoever_knows_it(doors: Doors):
+    """What happened, and a line for each way out."""
+    seen = an_exception("VOID_FAILED", ORDER_ID, resolutions=["retry", "skip"])
+    doors.answer("GET", "/exceptions/e-1", problem(404, "NOT_FOUND", "no"), seen)
+    lines = tandem("exceptions", "show", "e-1").stdout.splitlines()
+    assert "attempts 12" in lines[1]
+    assert lines[-2:] == ["Next:    tandem exceptions retry e-1", "Next:    tandem exceptions skip e-1"]
+
+
+@pytest.mark.parametrize("verb", ["retry", "skip", "cancel"])
+def test_something_is_done_about_an_exception(doors: Doors, verb: str):
+    """At the door of the service that knows it, with the reason."""
+    doors.answer("GET", "/exceptions/e-1", an_exception("VOID_FAILED", ORDER_ID))
+    doors.answer("POST", f"/exceptions/e-1/{verb}", RECEIPT)
+    assert tandem("exceptions", verb, "e-1", "--reason", "seen").exit_code == 0
+    assert doors.body == {"reason": "seen"}
+
+
+def test_a_claim_of_somebody_else_is_said(doors: Doors):
+    """Exit code 1, with who works on it."""
+    doors.answer("GET", "/exceptions/e-1", an_exception("VOID_FAILED", ORDER_ID))
+    taken = problem(409, "ALREADY_CLAIMED", "ada works on it", claimedBy="ada")
+    doors.answer("POST", "/exceptions/e-1/claim", taken)
+    result = tandem("exceptions", "claim", "e-1", "--json")
+    assert (result.exit_code, one_object(result)["claimedBy"]) == (1, "ada")
+
+
+def test_nobody_knows_the_exception(doors: Doors):
+    """Both were asked."""
+    result = tandem("exceptions", "show", "e-2")
+    assert result.exit_code == 1
+    assert [request.url.path for request in doors.asked] == ["/exceptions/e-2"] * 2
 
 
 def test_what_the_reconcilers_found_is_listed_from_both_services(doors: Doors):
