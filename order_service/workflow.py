@@ -208,7 +208,9 @@ class OrderWorkflow(contract.OrderApi):
     async def _hears(self, until: datetime | None, call: asyncio.Task[Snapshot] | None = None) -> bool:
         """True when something arrived or a call ended, False when nothing did until then."""
         if self._order.renews and self._renewal is None:
-            self._renewal = asyncio.create_task(self._renew())
+            # Asked here and not in the task: a timer that is set below has to come after it in every replay.
+            asked = None if self._order.is_renewal_parked else self._asked_to_renew()
+            self._renewal = asyncio.create_task(self._renewed(asked))
         calls = [each for each in (call, self._renewal) if each is not None]
         left = max(until - workflow.now(), timedelta()) if until else None
         try:
@@ -222,13 +224,15 @@ class OrderWorkflow(contract.OrderApi):
             self._see(await renewed)
         return True
 
-    async def _renew(self) -> Snapshot:
-        """The authorization is replaced; parked, after a pause or when a person says so."""
-        if self._order.is_renewal_parked:
+    def _asked_to_renew(self) -> asyncio.Task[Snapshot]:
+        return start_outside(OrderActivities.renew, self._order_id, workflow.now(), policy=Policy.PROVIDER)
+
+    async def _renewed(self, asked: asyncio.Task[Snapshot] | None) -> Snapshot:
+        """The authorization is replaced; one that is parked after a pause, or when a person says so."""
+        if asked is None:
             with suppress(TimeoutError):
                 await workflow.wait_condition(lambda: not self._order.is_renewal_parked, timeout=PARKED)
-        call = start_outside(OrderActivities.renew, self._order_id, workflow.now(), policy=Policy.PROVIDER)
-        return await self._done(RENEW, call)
+        return await self._done(RENEW, asked or self._asked_to_renew())
 
     async def _elapse(self, alarm: datetime | None) -> None:
         """What was due at that moment is recorded; a timer may be a moment early, so no clock decides it."""
