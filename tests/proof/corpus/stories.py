@@ -187,6 +187,7 @@ async def _held_for_a_moment(scene: Scene) -> None:
     await scene.at("pick:1")
     hold = Hold(handle="moment", until=datetime.now(UTC) + timedelta(seconds=5))
     await scene.tells_parcel("applyHold", Wish(payload=WishPayload(hold=hold)))
+    await scene.is_shown("PAUSED")
     await scene.tells_parcel("completeStep", Wish(payload=WishPayload(step_key="pick:1")))
     await scene.pair.goes_on(scene.order_id)
     await scene.goes_on("pick:2")
