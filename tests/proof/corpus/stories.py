@@ -9,6 +9,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from contracts import fulfillment
 from contracts import order as contract
+from contracts.chassis import exceptions
 from contracts.chassis.knocks import DueKnock
 from contracts.chassis.temporal import Delivery
 from contracts.envelope import Wish, WishPayload
@@ -324,6 +325,31 @@ async def _capture_is_refused(scene: Scene) -> None:
     await eventually(is_refused, what="a capture that is refused")
 
 
+async def _parked_at_its_payment(scene: Scene) -> None:
+    """The provider's tries are spent; a person has it asked again."""
+    await scene.placed(token="tok_500_4")
+
+    async def is_parked() -> bool:
+        return bool(await exceptions.page(scene.pair.database, subject=scene.order_id))
+
+    await eventually(is_parked, what="a payment that waits for a person")
+    await scene.wishes("resolveException")
+    assert await scene.pair.workflow(scene.order_id).result() == "SHIPPED"
+
+
+async def _parked_at_its_label(scene: Scene) -> None:
+    """The same for the carrier."""
+    await scene.placed(zip_code="50004")
+    parcel = f"{scene.order_id}-1"
+
+    async def is_parked() -> bool:
+        return bool(await exceptions.page(scene.pair.warehouse, subject=parcel))
+
+    await eventually(is_parked, what="a label that waits for a person")
+    await scene.tells_parcel("resolveException")
+    assert await scene.pair.workflow(scene.order_id).result() == "SHIPPED"
+
+
 async def _waits_at(scene: Scene, step_key: str) -> None:
     await scene.placed("manual")
     await scene.at(step_key)
@@ -372,5 +398,7 @@ STORIES: dict[str, Story] = {
     "goes on in another run": _in_another_run,
     "is renewed": _renewed,
     "waits for its capture": _capture_is_refused,
+    "is parked at its payment, then tried again": _parked_at_its_payment,
+    "is parked at its label, then tried again": _parked_at_its_label,
     **{f"waits at {step_key}": _open_at(step_key) for step_key in ("pick:1", "hand-over")},
 }
