@@ -101,7 +101,7 @@ class OrderWorkflow(contract.OrderApi):
 
     async def _await_outcome(self) -> None:
         """The fulfillment has ended, compensation included; meanwhile wishes for the parcel pass on."""
-        patience = Patience()
+        patience = Patience.safety_net()
         while await self._comes(Step.AWAIT_OUTCOME):
             if not await self._passes_on() and await self._is_quiet(patience.until):
                 patience.grows()
@@ -152,7 +152,7 @@ class OrderWorkflow(contract.OrderApi):
     async def _comes(self, step: Step) -> bool:
         """True when the stream asks for this step next, all that arrived is recorded, and nothing stands
         against it: no hold, and no person who has to look first."""
-        patience = Patience()
+        patience = Patience.safety_net()
         await self._serve()
         while self._order.step is step and (self._order.is_stopped or self._order.is_parked):
             pause = self._until_it_is_tried_again()
@@ -373,11 +373,13 @@ class OrderWorkflow(contract.OrderApi):
 class Patience:
     """When to look again although nothing was heard; nothing that happens meanwhile puts it off."""
 
-    def __init__(
-        self, first: timedelta = SAFETY_NET, factor: int = 6, longest: timedelta = SAFETY_NET_LONGEST
-    ) -> None:
+    def __init__(self, first: timedelta, factor: int, longest: timedelta) -> None:
         self._pause, self._factor, self._longest = first, factor, longest
         self.until = workflow.now() + first
+
+    @classmethod
+    def safety_net(cls) -> "Patience":
+        return cls(SAFETY_NET, 6, SAFETY_NET_LONGEST)
 
     def grows(self) -> None:
         self._pause = min(self._pause * self._factor, self._longest)
