@@ -22,6 +22,9 @@ Run = Callable[[Sequence[str]], tuple[int, list[str]]]
 _BESIDE = Path(sys.executable).parent
 _TWO_FILES_AT_A_TIME = ("--numprocesses=2", "--dist=loadfile")
 """Each of the two has engines of its own; more of them would be in each other's way on a small machine."""
+_ONCE_MORE = ("--last-failed", "--last-failed-no-failures=none")
+_A_FEW = 3
+"""Where more fail, it was not the machine."""
 _NO_TESTS = 5
 """pytest's exit code when it found nothing to run."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -29,6 +32,7 @@ _COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?|xfailed|xpassed)")
 _SUMMARY = re.compile(
     r"^=* ?(.*\b(?:passed|failed|skipped|error|errors|no tests ran)\b.* in [\d.:]+m?s.*?) ?=*$"
 )
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)")
 _SKIPPED = re.compile(r"^SKIPPED \[\d+\] (.+)$")
 
 
@@ -45,6 +49,8 @@ class Tier:
     """What inside of them is a tier of its own."""
     side_by_side: bool = False
     """Its tests wait more than they work, and each file starts from what it made itself."""
+    on_engines: bool = False
+    """Its tests wait for real engines on a machine that others use too: a few that fail are run once more."""
 
 
 def _why_not(find: Callable[[], object]) -> str | None:
@@ -69,11 +75,16 @@ TIERS = {
         Tier("quick", ("tests/unit", "tests/contract"), CHECKS),
         Tier("unit", ("tests/unit",)),
         Tier("contract", ("tests/contract",)),
-        Tier("integration", ("tests/integration",), side_by_side=True),
-        Tier("e2e", ("tests/e2e",), without=(_CONTAINERS,), side_by_side=True),
-        Tier("kafka", ("tests/kafka",), missing=lambda: _why_not(kafka_apache.java)),
+        Tier("integration", ("tests/integration",), side_by_side=True, on_engines=True),
+        Tier("e2e", ("tests/e2e",), without=(_CONTAINERS,), side_by_side=True, on_engines=True),
+        Tier("kafka", ("tests/kafka",), missing=lambda: _why_not(kafka_apache.java), on_engines=True),
         Tier("chart", ("tests/chart",), missing=lambda: _why_not(helm.binary)),
-        Tier("containers", (_CONTAINERS,), missing=lambda: _why_not(containers.ensure_docker)),
+        Tier(
+            "containers",
+            (_CONTAINERS,),
+            missing=lambda: _why_not(containers.ensure_docker),
+            on_engines=True,
+        ),
         Tier("explorer", _EXPLORER),
         Tier("proof", ("tests/proof",), without=_EXPLORER),
         Tier("fuzz", ("tests/fuzz",)),
@@ -98,6 +109,8 @@ class Result:
     """Checks that failed, and runs that ended without counting their failures."""
     not_run: list[str] = field(default_factory=list[str])
     """What was skipped and why."""
+    only_once_more: list[str] = field(default_factory=list[str])
+    """Tests that failed at first and passed when they were run once more: each is worth a look."""
 
     def is_good(self, *, strict: bool) -> bool:
         return not (self.broken or self.failed or (strict and self.not_run))
@@ -132,8 +145,11 @@ def run_tier(tier: Tier, run: Run, pytest_options: Sequence[str] = ()) -> Result
     checked = result.passed
     without = [f"--ignore={folder}" for folder in tier.without]
     pace = _TWO_FILES_AT_A_TIME if tier.side_by_side else ()
-    code, lines = run([sys.executable, "-m", "pytest", *tier.folders, *without, *pace, *pytest_options])
+    pytest = [sys.executable, "-m", "pytest", *tier.folders, *without]
+    code, lines = run([*pytest, *pace, *pytest_options])
     read_pytest(lines, result)
+    if tier.on_engines and 0 < result.failed <= _A_FEW:
+        code = _run_once_more([*pytest, *_ONCE_MORE, *pytest_options], run, lines, result)
     result.passed += checked
     if code == _NO_TESTS:
         result.not_run.append("no tests were found")
@@ -141,6 +157,20 @@ def run_tier(tier: Tier, run: Run, pytest_options: Sequence[str] = ()) -> Result
         result.broken.append(f"pytest ended with {code}")
     result.seconds = time.monotonic() - began
     return result
+
+
+def _run_once_more(pytest: Sequence[str], run: Run, before: Iterable[str], result: Result) -> int:
+    """What failed was run alone, and counts as it ended then; pytest's exit code. Nothing is hidden by it."""
+    failed = [found.group(1) for line in before if (found := _FAILED.match(_ESCAPES.sub("", line).strip()))]
+    again = Result(result.tier)
+    code, lines = run(pytest)
+    read_pytest(lines, again)
+    result.passed += again.passed
+    result.failed = again.failed
+    result.summary = f"{result.summary}; once more: {again.summary}"
+    if code == 0:
+        result.only_once_more = failed
+    return code
 
 
 def _run(command: Sequence[str]) -> tuple[int, list[str]]:
@@ -173,6 +203,7 @@ def report(results: Sequence[Result], *, strict: bool, console: Console) -> None
         said = [result.summary] if result.summary else []
         said += [f"failed: {what}" for what in result.broken]
         said += [f"skipped: {what}" for what in result.not_run]
+        said += [f"passed only once more: {what}" for what in result.only_once_more]
         for line in said:
             console.print(f"{result.tier}: {line}", markup=False, highlight=False, soft_wrap=True)
 

@@ -125,3 +125,39 @@ def test_what_mostly_waits_runs_two_files_at_a_time(tier: str, option: bool):
 
     run_tier(replace(TIERS[tier], missing=lambda: None), run)
     assert ("--numprocesses=2" in asked[0]) is option
+
+
+def test_few_that_fail_on_engines_are_run_once_more_and_named():
+    """What passes then is counted as passed, and the report says which it was."""
+    told = [
+        (1, ["FAILED tests/e2e/test_a.py::test_b - late", "=== 1 failed, 9 passed in 2s ==="]),
+        (0, ["=== 1 passed in 1s ==="]),
+    ]
+    asked: list[Sequence[str]] = []
+
+    def run(command: Sequence[str]) -> tuple[int, list[str]]:
+        asked.append(command)
+        return told[len(asked) - 1]
+
+    result = run_tier(Tier("e2e", ("tests/e2e",), on_engines=True), run)
+    assert "--last-failed" in asked[1]
+    assert (result.passed, result.failed) == (10, 0)
+    assert result.only_once_more == ["tests/e2e/test_a.py::test_b"]
+    assert result.is_good(strict=True)
+
+
+@pytest.mark.parametrize(("on_engines", "failed", "runs"), [(True, 1, 2), (True, 4, 1), (False, 1, 1)])
+def test_what_fails_again_or_in_numbers_or_without_engines_has_failed(
+    on_engines: bool, failed: int, runs: int
+):
+    """A second try is for a machine that was busy, and for nothing else."""
+    asked: list[Sequence[str]] = []
+
+    def run(command: Sequence[str]) -> tuple[int, list[str]]:
+        asked.append(command)
+        return 1, [f"=== {failed} failed, 9 passed in 2s ==="]
+
+    result = run_tier(Tier("e2e", ("tests/e2e",), on_engines=on_engines), run)
+    assert len(asked) == runs
+    assert result.failed == failed
+    assert not result.is_good(strict=False)
