@@ -100,7 +100,7 @@ async def test_dry_runs_do_not_count(doors: Doors):
 
 
 async def test_the_end_of_a_life_is_for_the_ways_out(doors: Doors):
-    """From the 481st on only cancel, release and resume are taken, from the 501st on nothing."""
+    """From the 481st on only cancel, release, resume and resolve are taken, from the 501st on nothing."""
     parcel = await doors.parcel(await doors.order(ORDER), ADDRESS)
     stream, door = f"fulfillment-{parcel}", doors.http["fulfillments"]
     hour = timedelta(hours=1)
@@ -108,7 +108,7 @@ async def test_the_end_of_a_life_is_for_the_ways_out(doors: Doors):
     assert (await pause(doors, parcel)).status_code == 200
     refused = await pause(doors, parcel)
     assert (refused.status_code, refused.json()["retryable"]) == (429, False)
-    assert refused.json()["allowedActions"] == ["cancel", "release", "resume"]
+    assert refused.json()["allowedActions"] == ["cancel", "release", "resume", "resolve"]
     assert "Retry-After" not in refused.headers
     for _ in range(19):
         assert (await door.post(f"/fulfillments/{parcel}/resume")).status_code == 200
