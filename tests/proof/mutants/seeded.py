@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from itertools import count
 from typing import Any, LiteralString
 from unittest.mock import patch
@@ -261,8 +262,8 @@ def random_in_the_workflow() -> Bug:
     """The workflow waits for a time that chance decides, another one in each replay."""
     real = workflow.Patience.__init__
 
-    def begin(self: workflow.Patience) -> None:
-        real(self)
+    def begin(self: workflow.Patience, first: timedelta, factor: int, longest: timedelta) -> None:
+        real(self, first, factor, longest)
         self.until += self._pause * random.random()
 
     return patch.object(workflow.Patience, "__init__", begin)
