@@ -143,7 +143,7 @@ class Breaker:
 
     def __init__(self, database: Database, name: str, *, believed_seconds: float = BELIEVED_SECONDS) -> None:
         self._database = database
-        self._name = name
+        self.name = name
         self._believed_seconds = believed_seconds
         self._seen: Circuit | None = None
         self._seen_at = 0.0
@@ -174,7 +174,7 @@ class Breaker:
     async def _believed(self) -> Circuit:
         """The breaker as it was a moment ago."""
         if self._seen is None or time.monotonic() - self._seen_at > self._believed_seconds:
-            self._see(await find(self._database, self._name))
+            self._see(await find(self._database, self.name))
         assert self._seen is not None
         return self._seen
 
@@ -186,13 +186,13 @@ class Breaker:
         if seconds is not None:
             spread = 1 + crc32(about.encode()) / 2**32 / 2
             raise CircuitOpen(
-                f"{self._name} is not asked now", retry_after=timedelta(seconds=seconds * spread)
+                f"{self.name} is not asked now", retry_after=timedelta(seconds=seconds * spread)
             )
 
     async def _claimed(self, about: str) -> bool:
         """True when this call is the probe. Raises CircuitOpen when another one is out."""
         async with self._database.transaction() as connection:
-            circuit = await _locked(connection, self._name)
+            circuit = await _locked(connection, self.name)
             refused_for = circuit.closed_to_all
             if refused_for is None and circuit.state != "CLOSED":
                 state, failures = circuit.turned(Context.handle_new_request)
@@ -206,7 +206,7 @@ class Breaker:
         if error is None and not is_probe and before.failures == 0:
             return
         async with self._database.transaction() as connection:
-            circuit = await _locked(connection, self._name)
+            circuit = await _locked(connection, self.name)
             if circuit.state == "HALF_OPEN" if is_probe else circuit.changed_at == before.changed_at:
                 state, failures = circuit.turned(partial(_told, error))
                 await turn(connection, circuit, state, failures, reason=_why(circuit, error))

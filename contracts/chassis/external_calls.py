@@ -143,24 +143,12 @@ class ExternalCalls:
     ) -> _Reply:
         """What the provider says; of an earlier attempt it is asked first what became of it."""
         if not is_new:
-            found = await self._ask("GET", f"/operations/{provider_key}")
+            found = await ask(self._http, self._provider, "GET", f"/operations/{provider_key}")
             if found.status_code == 200:
                 known = found.json()
                 return _Reply(known["httpStatus"], known["answer"])
-        answer = await self._ask("POST", path, key=provider_key, body=body)
+        answer = await ask(self._http, self._provider, "POST", path, key=provider_key, body=body)
         return _Reply(answer.status_code, answer.json())
-
-    async def _ask(
-        self, method: str, path: str, *, key: str | None = None, body: Mapping[str, Any] | None = None
-    ) -> httpx.Response:
-        headers = {"Idempotency-Key": key} if key else {}
-        try:
-            answer = await self._http.request(method, path, json=body, headers=headers)
-        except httpx.HTTPError as error:
-            raise Unavailable(f"{self._provider}: no answer ({type(error).__name__})") from error
-        if answer.status_code >= 500 or answer.status_code in (408, 425, 429):
-            raise Unavailable(f"{self._provider}: HTTP {answer.status_code}", retry_after=_asked_for(answer))
-        return answer
 
     def _refusal(self, reply: _Reply) -> str | None:
         """The provider's code when it said no. Raises Misunderstood for what is no answer to the question."""
@@ -169,6 +157,26 @@ class ExternalCalls:
         if reply.status >= 400:
             raise Misunderstood(f"{self._provider}: HTTP {reply.status}")
         return None
+
+
+async def ask(
+    http: httpx.AsyncClient,
+    provider: str,
+    method: str,
+    path: str,
+    *,
+    key: str | None = None,
+    body: Mapping[str, Any] | None = None,
+) -> httpx.Response:
+    """What the provider answers, also a no. Raises Unavailable when it does not, or cannot now."""
+    headers = {"Idempotency-Key": key} if key else {}
+    try:
+        answer = await http.request(method, path, json=body, headers=headers)
+    except httpx.HTTPError as error:
+        raise Unavailable(f"{provider}: no answer ({type(error).__name__})") from error
+    if answer.status_code >= 500 or answer.status_code in (408, 425, 429):
+        raise Unavailable(f"{provider}: HTTP {answer.status_code}", retry_after=_asked_for(answer))
+    return answer
 
 
 def _stored(row: Row) -> Answer:

@@ -3,7 +3,8 @@
 import httpx
 
 from contracts.chassis.breakers import Breaker
-from contracts.chassis.errors import Refused, Unavailable
+from contracts.chassis.errors import Refused
+from contracts.chassis.external_calls import ask
 
 
 class Provider:
@@ -27,11 +28,5 @@ class Provider:
 
     async def _ask(self, method: str, path: str, key: str | None = None) -> httpx.Response:
         await self._breaker.check(key or path)
-        headers = {"Idempotency-Key": key} if key else {}
-        try:
-            answer = await self._http.request(method, path, headers=headers, json={} if key else None)
-        except httpx.HTTPError as error:
-            raise Unavailable("the provider does not answer") from error
-        if answer.status_code >= 500 or answer.status_code in (408, 425, 429):
-            raise Unavailable("the provider cannot answer now")
-        return answer
+        body: dict[str, str] | None = {} if key else None
+        return await ask(self._http, self._breaker.name, method, path, key=key, body=body)
