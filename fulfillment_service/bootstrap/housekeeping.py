@@ -53,5 +53,5 @@ def housekeeping_of(
         *LabelRules(database, journal, Provider(http, Breaker(database, "carrier")), own).all(),
         *QueueRules(database, "fulfillments", own).all(),
     ]
-    clean_up = CleanUp(database, leftovers(OPEN_STREAMS, own, settings.relay))
+    clean_up = CleanUp(database, OPEN_STREAMS, leftovers(own, settings.relay))
     return Housekeeping(Reconciler(database, rules, pause=pause), clean_up)

@@ -71,5 +71,5 @@ def housekeeping_of(
         *MoneyRules(database, journal, Provider(http, Breaker(database, "payments")), own).all(),
         *QueueRules(database, "orders", own).all(),
     ]
-    clean_up = CleanUp(database, leftovers(OPEN_STREAMS, own, settings.relay))
+    clean_up = CleanUp(database, OPEN_STREAMS, leftovers(own, settings.relay))
     return Housekeeping(Reconciler(database, rules, pause=pause), clean_up)

@@ -21,22 +21,41 @@ BATCH = 5_000
 BATCHES = 20
 """Of one table in one go; the rest is for the next one."""
 
+# By where the rows lie, as not every table has one column that names a row.
+_DELETE: LiteralString = """
+    with open_streams as ({open_streams})
+    delete from {table}
+    where ctid = any(array(
+        select ctid
+        from {table}
+        where {since} < now() - %(keep)s {only}
+        limit %(limit)s
+        for update skip locked
+    ))
+    """
+
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
     """The rows of one table that are too old."""
 
-    table: str
-    delete: LiteralString
-    """Deletes at most `%(limit)s` of those older than `%(keep)s`."""
+    table: LiteralString
+    since: LiteralString
+    """The moment from which a row's age counts; one that has none is kept."""
     keep: timedelta
+    only: LiteralString = ""
+    """What else must be true of a row; may ask `open_streams`."""
 
 
 class CleanUp:
     """Deletes one service's leftovers."""
 
-    def __init__(self, database: Database, leftovers: Sequence[Leftover]) -> None:
+    def __init__(
+        self, database: Database, open_streams: LiteralString, leftovers: Sequence[Leftover]
+    ) -> None:
+        """`open_streams` asks for the `stream` and the `order_id` of each that has not ended."""
         self._database = database
+        self._open_streams: LiteralString = open_streams
         self._leftovers = leftovers
 
     async def run(self) -> dict[str, int]:
@@ -44,9 +63,12 @@ class CleanUp:
         return {left.table: rows for left in self._leftovers if (rows := await self._delete(left))}
 
     async def _delete(self, left: Leftover) -> int:
+        delete = _DELETE.format(
+            open_streams=self._open_streams, table=left.table, since=left.since, only=left.only
+        )
         deleted = 0
         for _ in range(BATCHES):
-            rows = await self._database.execute(left.delete, keep=left.keep, limit=BATCH)
+            rows = await self._database.execute(delete, keep=left.keep, limit=BATCH)
             deleted += rows
             if rows < BATCH:
                 break
@@ -54,103 +76,27 @@ class CleanUp:
         return deleted
 
 
-_OUTBOX: LiteralString = """
-    delete from outbox
-    where id in (
-        select id
-        from outbox
-        where published_at < now() - %(keep)s
-        limit %(limit)s
-        for update skip locked
-    )
-    """
-
-_INBOX: LiteralString = """
-    delete from inbox
-    where ctid = any(array(
-        select ctid
-        from inbox
-        where applied_at < now() - %(keep)s
-        limit %(limit)s
-        for update skip locked
-    ))
-    """
-
-_RECEIPTS: LiteralString = """
-    delete from receipts
-    where command_id in (
-        select command_id
-        from receipts
-        where received_at < now() - %(keep)s
-          and status in ('REJECTED', 'EFFECTIVE', 'SUPERSEDED')
-          and stream not in (select stream from open_streams)
-        limit %(limit)s
-        for update skip locked
-    )
-    """
-
-_CALLS: LiteralString = """
-    delete from external_calls
-    where provider_key in (
-        select provider_key
-        from external_calls
-        where answered_at < now() - %(keep)s
-          and stream not in (select stream from open_streams)
-        limit %(limit)s
-        for update skip locked
-    )
-    """
-
-_HEARD: LiteralString = """
-    delete from heard
-    where ctid = any(array(
-        select ctid
-        from heard
-        where heard_at < now() - %(keep)s
-          and order_id not in (select order_id from open_streams)
-        limit %(limit)s
-        for update skip locked
-    ))
-    """
-
-_PARKED: LiteralString = """
-    delete from parked
-    where id in (
-        select id
-        from parked
-        where settled_at < now() - %(keep)s
-        limit %(limit)s
-        for update skip locked
-    )
-    """
-
-_RECONCILIATIONS: LiteralString = """
-    delete from reconciliations
-    where id in (
-        select id
-        from reconciliations
-        where at < now() - %(keep)s
-        limit %(limit)s
-        for update skip locked
-    )
-    """
+_STREAM_ENDED: LiteralString = " and stream not in (select stream from open_streams)"
+_ORDER_ENDED: LiteralString = " and order_id not in (select order_id from open_streams)"
+_SETTLED: LiteralString = " and status in ('REJECTED', 'EFFECTIVE', 'SUPERSEDED')"
 
 
-def leftovers(
-    open_streams: LiteralString, housekeeping: HousekeepingSettings, relay: RelaySettings
-) -> list[Leftover]:
-    """Of every table that grows and is not for ever; `open_streams` asks for each open stream and order.
+def leftovers(housekeeping: HousekeepingSettings, relay: RelaySettings) -> list[Leftover]:
+    """Of every table that grows and is not for ever.
 
     A receipt and a call's answer outlive their stream's end, so whatever comes again before that meets them;
     afterwards the stream itself refuses every wish."""
-    alive: LiteralString = "with open_streams as (" + open_streams + ")"
+    published = timedelta(days=relay.keep_published_days)
+    applied = timedelta(days=housekeeping.inbox_keep_days)
     ended = timedelta(days=housekeeping.receipts_keep_days)
+    heard = timedelta(days=housekeeping.heard_keep_days)
+    reconciled = timedelta(days=housekeeping.reconciliations_keep_days)
     return [
-        Leftover("outbox", _OUTBOX, timedelta(days=relay.keep_published_days)),
-        Leftover("inbox", _INBOX, timedelta(days=housekeeping.inbox_keep_days)),
-        Leftover("parked", _PARKED, timedelta(days=housekeeping.inbox_keep_days)),
-        Leftover("receipts", alive + _RECEIPTS, ended),
-        Leftover("external_calls", alive + _CALLS, ended),
-        Leftover("heard", alive + _HEARD, timedelta(days=housekeeping.heard_keep_days)),
-        Leftover("reconciliations", _RECONCILIATIONS, timedelta(days=housekeeping.reconciliations_keep_days)),
+        Leftover("outbox", "published_at", published),
+        Leftover("inbox", "applied_at", applied),
+        Leftover("parked", "settled_at", applied),
+        Leftover("receipts", "received_at", ended, _SETTLED + _STREAM_ENDED),
+        Leftover("external_calls", "answered_at", ended, _STREAM_ENDED),
+        Leftover("heard", "heard_at", heard, _ORDER_ENDED),
+        Leftover("reconciliations", "at", reconciled),
     ]

@@ -23,7 +23,6 @@ from order_service.order import Order
 from order_service.reconciliation import OPEN_STREAMS
 from tests.conftest import MakeDatabase
 
-LEFTOVERS = leftovers(OPEN_STREAMS, HousekeepingSettings(), RelaySettings())
 OLD = timedelta(days=100)
 
 
@@ -32,6 +31,10 @@ async def database(migrated: Stack, make_database: MakeDatabase) -> AsyncGenerat
     assert migrated
     async with Database(PostgresSettings(url=make_database("orders")), "test") as database:
         yield database
+
+
+def clean_up(database: Database) -> CleanUp:
+    return CleanUp(database, OPEN_STREAMS, leftovers(HousekeepingSettings(), RelaySettings()))
 
 
 async def place(database: Database, key: str) -> str:
@@ -95,9 +98,9 @@ async def test_everything_old_of_an_ended_order_goes_except_its_facts(database: 
     facts = await database.fetch("select * from events order by position")
     personal = await database.fetch("select * from pii order by ref, kind")
     await age(database, timedelta(days=1))
-    assert await CleanUp(database, LEFTOVERS).run() == {}
+    assert await clean_up(database).run() == {}
     await age(database)
-    assert await CleanUp(database, LEFTOVERS).run() == {
+    assert await clean_up(database).run() == {
         "outbox": 2,
         "inbox": 1,
         "receipts": 1,
@@ -113,7 +116,7 @@ async def test_an_open_order_keeps_what_may_come_again(database: Database):
     """However old: its receipts, its calls and what was heard of it."""
     await leave_behind(database, await place(database, "key-1"))
     await age(database)
-    deleted = await CleanUp(database, LEFTOVERS).run()
+    deleted = await clean_up(database).run()
     assert deleted == {"outbox": 1, "inbox": 1, "reconciliations": 1}
 
 
@@ -128,7 +131,7 @@ async def test_what_is_not_published_or_not_settled_is_never_too_old(database: D
         """
     )
     await database.execute("update outbox set created_at = now() - interval '900 days'")
-    assert await CleanUp(database, LEFTOVERS).run() == {}
+    assert await clean_up(database).run() == {}
 
 
 async def test_it_goes_in_small_batches(database: Database, monkeypatch: pytest.MonkeyPatch):
@@ -142,8 +145,8 @@ async def test_it_goes_in_small_batches(database: Database, monkeypatch: pytest.
         from generate_series(1, 8) as n
         """
     )
-    assert await CleanUp(database, LEFTOVERS).run() == {"inbox": 6}
-    assert await CleanUp(database, LEFTOVERS).run() == {"inbox": 2}
+    assert await clean_up(database).run() == {"inbox": 6}
+    assert await clean_up(database).run() == {"inbox": 2}
 
 
 async def test_a_wish_that_comes_again_after_its_receipt_is_gone_changes_nothing(database: Database):
@@ -161,7 +164,7 @@ async def test_a_wish_that_comes_again_after_its_receipt_is_gone_changes_nothing
     await end(database, order_id)
     await age(database)
     facts = await database.fetch("select * from events order by position")
-    assert "receipts" in await CleanUp(database, LEFTOVERS).run()
+    assert "receipts" in await clean_up(database).run()
     assert (await cancel("cancel-1")).status == "EFFECTIVE"
     assert (await cancel("cancel-2")).status == "EFFECTIVE"
     assert await database.fetch("select * from events order by position") == facts
@@ -172,12 +175,12 @@ async def test_a_placing_is_the_same_one_for_as_long_as_its_key_is_kept(database
     order_id = await place(database, "key-1")
     await end(database, order_id)
     await age(database, timedelta(days=89))
-    await CleanUp(database, LEFTOVERS).run()
+    await clean_up(database).run()
     assert await place(database, "key-1") == order_id
     with pytest.raises(Invalid):
         await intake_of(journal_of(database)).place(
             demo_order("happy"), command_id="key-1", actor="shop", request_hash="another"
         )
     await age(database, timedelta(days=2))
-    await CleanUp(database, LEFTOVERS).run()
+    await clean_up(database).run()
     assert await place(database, "key-1") != order_id
