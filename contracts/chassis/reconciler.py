@@ -87,15 +87,17 @@ class Repair:
     """Commits together with the row."""
     outside: Callable[[], Awaitable[None]] | None = None
     """Asks somebody else, before the row. Both raise Refused when the case is one for a person after all."""
+    tries: int = 1
+    """So often, a pause between, before the case is one for a person."""
 
 
-def knocking(workflow_id: str) -> Repair:
+def knocking(workflow_id: str, *, tries: int = 1) -> Repair:
     """The workflow re-reads its stream; where none runs, one is started."""
 
     async def knock(connection: Connection) -> None:
         await knocks.add(connection, Knock(workflow_id))
 
-    return Repair("KNOCKED", inside=knock)
+    return Repair("KNOCKED", inside=knock, tries=tries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,6 @@ class Finding:
     version: int | None = None
     """Of the stream when it was seen: once that has moved on, the case is not the same any more."""
     repair: Repair | None = None
-    tries: int = 1
-    """So often it is repaired, a pause between, before it is one for a person."""
     is_for_a_person: bool = True
     """False where nobody can do more about it than is done anyway, and an alert tells it."""
 
@@ -286,7 +286,7 @@ class Reconciler:
         assert past is not None
         if past["is_recent"] or past["is_raised"] or await self._has_moved(connection, finding):
             return None
-        if finding.repair and past["repaired"] < finding.tries:
+        if finding.repair and past["repaired"] < finding.repair.tries:
             return "repair"
         return "raise" if finding.is_for_a_person else None
 

@@ -12,13 +12,13 @@ from contracts import fulfillment as contract
 from contracts.chassis.breakers import Breaker
 from contracts.chassis.housekeeping import CleanUp, Housekeeping, leftovers
 from contracts.chassis.housekeeping.provider import Provider
-from contracts.chassis.housekeeping.queues import QueueRules
+from contracts.chassis.housekeeping.queues import queue_rule
 from contracts.chassis.postgres import Database
 from contracts.chassis.reconciler import PAUSE, Reconciler
 from contracts.chassis.roles.housekeeping import housekeeping, own_pool
 from contracts.chassis.temporal.presence import Attendance
 from fulfillment_service.bootstrap import Settings, journal_of
-from fulfillment_service.reconciliation import OPEN_STREAMS, LabelRules, OpenParcelRules, WishRules
+from fulfillment_service.reconciliation import OPEN_STREAMS, label_rule, open_parcel_rule, wish_rule
 
 
 def loop(settings: Settings) -> Callable[[], Coroutine[Any, Any, None]]:
@@ -48,10 +48,10 @@ def housekeeping_of(
     """Every rule of the fulfillment service, and what it deletes by age."""
     journal, own = journal_of(database), settings.housekeeping
     rules = [
-        *OpenParcelRules(database, Attendance(client), own).all(),
-        *WishRules(database, own).all(),
-        *LabelRules(database, journal, Provider(http, Breaker(database, "carrier")), own).all(),
-        *QueueRules(database, "fulfillments", own).all(),
+        open_parcel_rule(database, Attendance(client), own),
+        wish_rule(database, own),
+        label_rule(journal, Provider(http, Breaker(database, "carrier")), own),
+        queue_rule(database, "fulfillments", own),
     ]
     clean_up = CleanUp(database, OPEN_STREAMS, leftovers(own, settings.relay))
     return Housekeeping(Reconciler(database, rules, pause=pause), clean_up)

@@ -14,7 +14,7 @@ from contracts.chassis.breakers import Breaker
 from contracts.chassis.external_calls import ExternalCalls
 from contracts.chassis.housekeeping import CleanUp, Housekeeping, leftovers
 from contracts.chassis.housekeeping.provider import Provider
-from contracts.chassis.housekeeping.queues import QueueRules
+from contracts.chassis.housekeeping.queues import queue_rule
 from contracts.chassis.postgres import Database
 from contracts.chassis.reconciler import PAUSE, Reconciler
 from contracts.chassis.roles.housekeeping import housekeeping, own_pool
@@ -25,11 +25,11 @@ from order_service.fulfillment_bridge import FulfillmentBridge
 from order_service.payments import REFUSALS, Payments
 from order_service.reconciliation import (
     OPEN_STREAMS,
-    MoneyRules,
-    OpenOrderRules,
-    ParcelRules,
-    StockRules,
-    WishRules,
+    heard_parcel_rule,
+    money_rule,
+    open_order_rule,
+    stock_rule,
+    wish_rule,
 )
 
 
@@ -64,12 +64,12 @@ def housekeeping_of(
     payments = Payments(ExternalCalls(database, "payments", http, refusals=REFUSALS))
     orders = OrderActivities(journal, intake_of(journal, settings.deadlines), payments, bridge)
     rules = [
-        *OpenOrderRules(database, Attendance(client), orders.query_fulfillment_status, own).all(),
-        *ParcelRules(database, own).all(),
-        *WishRules(database, orders.signal_fulfillment_workflow, own).all(),
-        *StockRules(database, journal, own).all(),
-        *MoneyRules(database, journal, Provider(http, Breaker(database, "payments")), own).all(),
-        *QueueRules(database, "orders", own).all(),
+        open_order_rule(database, Attendance(client), orders.query_fulfillment_status, own),
+        heard_parcel_rule(database, own),
+        wish_rule(database, orders.signal_fulfillment_workflow, own),
+        stock_rule(database, journal, own),
+        money_rule(journal, Provider(http, Breaker(database, "payments")), own),
+        queue_rule(database, "orders", own),
     ]
     clean_up = CleanUp(database, OPEN_STREAMS, leftovers(own, settings.relay))
     return Housekeeping(Reconciler(database, rules, pause=pause), clean_up)

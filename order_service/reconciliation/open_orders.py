@@ -1,20 +1,23 @@
 """Open orders that nothing runs for, that nobody moves, or that did not hear how their parcel ended."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, LiteralString
 
 from contracts import order as contract
+from contracts.chassis.housekeeping.open_streams import Case, Subject, open_stream_rule
 from contracts.chassis.postgres import Database, Row
-from contracts.chassis.reconciler import Finding, Kind, Repair, Rule, Seen, knocking
+from contracts.chassis.reconciler import Kind, Repair, Rule, knocking
 from contracts.chassis.settings import HousekeepingSettings
-from contracts.chassis.temporal.presence import Attendance, Presence
+from contracts.chassis.temporal.presence import Attendance
 
+ORDERS = Subject("order", "order_view", "order_id", contract.stream, contract.workflow_id)
 ENDED = ("SHIPPED", "CANCELLED", "FAILED")
 
 # The next open ones by id. Who waits for a knock is moved by the relay; who moved just now is well.
 _PAGE: LiteralString = """
     select
-        order_id,
+        order_id as id,
         version,
         step,
         status,
@@ -50,86 +53,34 @@ Ask = Callable[[str], Awaitable[Any]]
 """Asks the order's fulfillment how it stands, records that, and starts again one that is lost."""
 
 
-class OpenOrderRules:
-    """Looks through the open orders, a page at a time and round and round."""
-
-    def __init__(
-        self, database: Database, attendance: Attendance, ask: Ask, settings: HousekeepingSettings
-    ) -> None:
-        self._database = database
-        self._attendance = attendance
-        self._ask = ask
-        self._settings = settings
-
-    def all(self) -> list[Rule]:
-        return [Rule("open-orders", self.look)]
-
-    async def look(self, cursor: str) -> Seen:
-        rows = await self._database.fetch(
-            _PAGE,
-            after=cursor,
-            limit=self._settings.reconcile_page,
-            quiet=self._settings.quiet,
-            stalled=self._settings.stalled,
-            wish=self._settings.wish,
-        )
-        present = await self._attendance.of([contract.workflow_id(row["order_id"]) for row in rows])
-        findings = [
-            finding
-            for row, presence in zip(rows, present.values(), strict=True)
-            if (finding := judged(row, presence, self._asking(row["order_id"])))
-        ]
-        is_full = len(rows) == self._settings.reconcile_page
-        return Seen(findings, cursor=rows[-1]["order_id"] if is_full else "")
-
-    def _asking(self, order_id: str) -> Repair:
-        async def ask() -> None:
-            await self._ask(order_id)
-
-        knock = knocking(contract.workflow_id(order_id))
-        return Repair("ASKED", inside=knock.inside, outside=ask)
+def open_order_rule(
+    database: Database, attendance: Attendance, ask: Ask, settings: HousekeepingSettings
+) -> Rule:
+    return open_stream_rule(ORDERS, database, attendance, settings, page=_PAGE, judge=partial(_judged, ask))
 
 
-def judged(row: Row, presence: Presence, asking: Repair) -> Finding | None:
-    """What is wrong with an open order that was quiet for a while; most often nothing."""
-    kind, reason, repair, tries = _case(row, presence, asking)
-    if kind is None:
-        return None
-    order_id = row["order_id"]
-    return Finding(
-        kind,
-        order_id,
-        contract.stream(order_id),
-        f"order {order_id} at {row['step']}: {reason}",
-        {"status": row["status"], "step": row["step"], "workflow": presence.run},
-        mark="" if presence.is_running else presence.run_id or f"v{row['version']}",
-        version=row["version"],
-        repair=repair,
-        tries=tries,
-    )
-
-
-def _case(row: Row, presence: Presence, asking: Repair) -> tuple[Kind | None, str, Repair | None, int]:
-    knock = knocking(contract.workflow_id(row["order_id"]))
+def _judged(ask: Ask, row: Row) -> Case | None:
     told: dict[str, Any] | None = row["fulfillment"]
     waits = row["step"] == "await-outcome"
     # An exception is a person's: it may say that this very store is not to be believed.
     asks = waits and not row["has_exception"]
-    if presence.is_completed:
-        return Kind.WORKFLOW_COMPLETED, "its workflow says it is done", None, 0
-    if not presence.is_running:
-        return Kind.WORKFLOW_MISSING, "no workflow runs for it", knock, 3
     if asks and told and told["status"] in ENDED and row["is_told_long"]:
-        return Kind.OUTCOME_UNHEARD, "its parcel has ended, and it waits", asking, 3
+        return Case(Kind.OUTCOME_UNHEARD, "its parcel has ended, and it waits", _asking(ask, row, tries=3))
     if asks and told is None and row["is_unheard"]:
-        return Kind.FULFILLMENT_UNHEARD, "nothing was ever heard of its parcel", asking, 1
-    if not waits and row["is_stalled"] and not is_explained(row):
-        return Kind.NO_PROGRESS, "nothing has happened for long", knock, 1
-    return None, "", None, 0
+        return Case(Kind.FULFILLMENT_UNHEARD, "nothing was ever heard of its parcel", _asking(ask, row))
+    if not waits and row["is_stalled"] and not (row["has_open_call"] or is_explained(row)):
+        knock = knocking(contract.workflow_id(row["id"]))
+        return Case(Kind.NO_PROGRESS, "nothing has happened for long", knock)
+    return None
+
+
+def _asking(ask: Ask, row: Row, *, tries: int = 1) -> Repair:
+    """What it hears is recorded, and the workflow is knocked to read it."""
+    knock = knocking(contract.workflow_id(row["id"]))
+    return Repair("ASKED", inside=knock.inside, outside=partial(ask, row["id"]), tries=tries)
 
 
 def is_explained(row: Row) -> bool:
-    """A person knows of it, a hold stands, or a provider has not answered yet."""
+    """A person knows of it, or a hold stands."""
     document: dict[str, Any] = row["document"]
-    is_known = row["has_exception"] or row["has_open_call"]
-    return bool(is_known or document["holds"] or document["isUnpaid"])
+    return bool(row["has_exception"] or document["holds"] or document["isUnpaid"])

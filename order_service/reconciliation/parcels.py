@@ -29,28 +29,23 @@ _HEARD: LiteralString = """
     """
 
 
-class ParcelRules:
+def heard_parcel_rule(database: Database, settings: HousekeepingSettings) -> Rule:
     """Looks at each parcel once, when it was heard of."""
 
-    def __init__(self, database: Database, settings: HousekeepingSettings) -> None:
-        self._database = database
-        self._settings = settings
-
-    def all(self) -> list[Rule]:
-        return [Rule("heard-parcels", self.look)]
-
-    async def look(self, cursor: str) -> Seen:
+    async def look(cursor: str) -> Seen:
         at, _, stream = cursor.partition(" ")
-        rows = await self._database.fetch(
+        rows = await database.fetch(
             _HEARD,
-            after_at=datetime.fromisoformat(at) if at else datetime.fromisoformat("1970-01-01T00:00:00Z"),
+            after_at=datetime.fromisoformat(at or "1970-01-01T00:00:00Z"),
             after=stream,
-            quiet=self._settings.quiet,
+            quiet=settings.quiet,
             limit=PAGE,
         )
         findings = [_finding(row) for row in rows if not _is_asked_for(row)]
         last = f"{rows[-1]['heard_at'].isoformat()} {rows[-1]['stream']}" if rows else cursor
         return Seen(findings, last, has_more=len(rows) == PAGE)
+
+    return Rule("heard-parcels", look)
 
 
 def _is_asked_for(row: Row) -> bool:

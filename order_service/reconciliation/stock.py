@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import LiteralString
 
 from contracts import order as contract
 from contracts.chassis.errors import Refused
 from contracts.chassis.event_store import Cause
 from contracts.chassis.postgres import Connection, Database, Row
-from contracts.chassis.reconciler import Act, Finding, Kind, Repair, Rule, Seen
+from contracts.chassis.reconciler import Finding, Kind, Repair, Rule, Seen
 from contracts.chassis.settings import HousekeepingSettings
 from order_service import inventory
 from order_service.events import OrderEvent
@@ -70,70 +71,23 @@ _MISSING: LiteralString = """
     """
 
 
-class StockRules:
+def stock_rule(database: Database, journal: OrderJournal, settings: HousekeepingSettings) -> Rule:
     """Looks at the stock as a whole, now and then."""
 
-    def __init__(self, database: Database, journal: OrderJournal, settings: HousekeepingSettings) -> None:
-        self._database = database
-        self._journal = journal
-        self._settings = settings
-
-    def all(self) -> list[Rule]:
-        return [Rule("stock", self.look, EVERY)]
-
-    async def look(self, _: str) -> Seen:
-        bounds = {"quiet": self._settings.quiet, "limit": PAGE}
-        sums = await self._database.fetch(_SUMS)
-        kept = await self._database.fetch(_KEPT, **bounds)
-        missing = await self._database.fetch(_MISSING, **bounds)
+    async def look(_: str) -> Seen:
+        sums = await database.fetch(_SUMS)
+        kept = await database.fetch(_KEPT, quiet=settings.quiet, limit=PAGE)
+        missing = await database.fetch(_MISSING, quiet=settings.quiet, limit=PAGE)
         wrong = {row["sku"] for row in sums}
         return Seen(
             [
                 *map(_wrong_sum, sums),
-                *(self._kept(row, is_safe=not wrong.intersection(row["skus"])) for row in kept),
+                *(_kept(row, journal, is_safe=wrong.isdisjoint(row["skus"])) for row in kept),
                 *map(_missing, missing),
             ]
         )
 
-    def _kept(self, row: Row, *, is_safe: bool) -> Finding:
-        """`is_safe`: the articles' own figures agree with the ledger, so that moving both keeps them so."""
-        order_id, has_shipped = row["order_id"], row["stage"] == "SHIPPED"
-        action = "SHIPPED" if has_shipped else "RELEASED"
-        return Finding(
-            Kind.STOCK_KEPT,
-            order_id,
-            contract.stream(order_id),
-            f"stock is held for order {order_id}, which is {row['stage'] or 'unknown'}",
-            {"articles": row["skus"], "stage": row["stage"]},
-            version=row["version"],
-            repair=Repair(action, inside=self._moving(order_id)) if is_safe else None,
-        )
-
-    def _moving(self, order_id: str) -> Act:
-        """The ledger says what the stream says, which is read once more in the same transaction."""
-        stream = contract.stream(order_id)
-
-        async def decide(connection: Connection, order: Order | None) -> Sequence[OrderEvent]:
-            match order:
-                case Order(stock="shipped"):
-                    await inventory.ship(connection, order_id)
-                case Order(outcome="CANCELLED" | "FAILED"):
-                    await inventory.release(connection, order_id)
-                case _:
-                    raise Refused("by its facts the order still needs its stock")
-            return []
-
-        async def move(connection: Connection) -> None:
-            if await self._is_unknown(connection, stream):
-                await inventory.release(connection, order_id)
-            else:
-                await self._journal.change_in(connection, stream, Cause("reconciler"), decide)
-
-        return move
-
-    async def _is_unknown(self, connection: Connection, stream: str) -> bool:
-        found = await connection.queue("select 1 from events where stream = %s limit 1", (stream,))
-        return await found.fetchone() is None
+    return Rule("stock", look, EVERY)
 
 
 def _wrong_sum(row: Row) -> Finding:
@@ -146,6 +100,46 @@ def _wrong_sum(row: Row) -> Finding:
         found,
         mark="/".join(map(str, found.values())),
     )
+
+
+def _kept(row: Row, journal: OrderJournal, *, is_safe: bool) -> Finding:
+    """`is_safe`: the articles' own figures agree with the ledger, so that moving both keeps them so."""
+    order_id, has_shipped = row["order_id"], row["stage"] == "SHIPPED"
+    move = partial(_move, journal, order_id)
+    return Finding(
+        Kind.STOCK_KEPT,
+        order_id,
+        contract.stream(order_id),
+        f"stock is held for order {order_id}, which is {row['stage'] or 'unknown'}",
+        {"articles": row["skus"], "stage": row["stage"]},
+        version=row["version"],
+        repair=Repair("SHIPPED" if has_shipped else "RELEASED", inside=move) if is_safe else None,
+    )
+
+
+async def _move(journal: OrderJournal, order_id: str, connection: Connection) -> None:
+    """The ledger says what the stream says, which is read once more in the same transaction."""
+
+    async def decide(connection: Connection, order: Order | None) -> Sequence[OrderEvent]:
+        match order:
+            case Order(stock="shipped"):
+                await inventory.ship(connection, order_id)
+            case Order(outcome="CANCELLED" | "FAILED"):
+                await inventory.release(connection, order_id)
+            case _:
+                raise Refused("by its facts the order still needs its stock")
+        return []
+
+    stream = contract.stream(order_id)
+    if await _is_unknown(connection, stream):
+        await inventory.release(connection, order_id)
+    else:
+        await journal.change_in(connection, stream, Cause("reconciler"), decide)
+
+
+async def _is_unknown(connection: Connection, stream: str) -> bool:
+    found = await connection.queue("select 1 from events where stream = %s limit 1", (stream,))
+    return await found.fetchone() is None
 
 
 def _missing(row: Row) -> Finding:

@@ -1,12 +1,15 @@
 """The streams that ended since the last look, each once."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import takewhile
-from typing import LiteralString
+from typing import LiteralString, TypeVar
 
-from contracts.chassis.postgres import Database
+from contracts.chassis.event_store import Change, Fact, Journal
+from contracts.chassis.reconciler import Finding, Rule, Seen
+from contracts.chassis.settings import HousekeepingSettings
+
+S = TypeVar("S")
+F = TypeVar("F", bound=Fact)
 
 PAGE = 1_000
 """Facts read at a time; a look goes on at once while pages are full."""
@@ -26,21 +29,25 @@ _SINCE: LiteralString = """
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Endings:
-    """What a look saw, and where the next one begins."""
+def ending_rule(
+    name: str,
+    ends: Sequence[str],
+    audit: Callable[[Change[S, F]], Awaitable[Sequence[Finding]]],
+    journal: Journal[S, F],
+    settings: HousekeepingSettings,
+) -> Rule:
+    """Audits each stream once after a fact of one of these types ended it.
 
-    streams: Sequence[str]
-    cursor: str
-    has_more: bool
+    When the audit raises Unavailable, the next look begins at the same place."""
 
+    async def look(cursor: str) -> Seen:
+        rows = await journal.database.fetch(_SINCE, after=int(cursor or 0), pause=settings.quiet, limit=PAGE)
+        settled = list(takewhile(lambda row: row["is_settled"], rows))
+        findings: list[Finding] = []
+        for row in settled:
+            if row["type"] in ends and (change := await journal.read(row["stream"])):
+                findings += await audit(change)
+        reached = str(settled[-1]["position"]) if settled else cursor
+        return Seen(findings, reached, has_more=len(settled) == PAGE)
 
-async def endings(database: Database, cursor: str, types: Sequence[str], pause: timedelta) -> Endings:
-    """The streams that have a fact of one of these types behind the cursor, older than the pause."""
-    rows = await database.fetch(_SINCE, after=int(cursor or 0), pause=pause, limit=PAGE)
-    seen = list(takewhile(lambda row: row["is_settled"], rows))
-    return Endings(
-        [row["stream"] for row in seen if row["type"] in types],
-        str(seen[-1]["position"]) if seen else cursor,
-        has_more=len(seen) == PAGE,
-    )
+    return Rule(name, look)

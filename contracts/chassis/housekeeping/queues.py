@@ -39,41 +39,36 @@ _PARKED: LiteralString = """
     """
 
 
-class QueueRules:
+def queue_rule(database: Database, service: str, settings: HousekeepingSettings) -> Rule:
     """Looks at the outbox and at what the inbox set aside."""
 
-    def __init__(self, database: Database, service: str, settings: HousekeepingSettings) -> None:
-        self._database = database
-        self._service = service
-        self._settings = settings
-
-    def all(self) -> list[Rule]:
-        return [Rule("queues", self.look)]
-
-    async def look(self, _: str) -> Seen:
-        oldest = await self._database.fetch(_OUTBOX, stalled=self._settings.stalled)
-        blocked = await self._database.fetch(_BLOCKED, quiet=self._settings.quiet, limit=PAGE)
-        parked = await self._database.fetch(_PARKED, stalled=self._settings.stalled, limit=PAGE)
+    async def look(_: str) -> Seen:
+        oldest = await database.fetch(_OUTBOX, stalled=settings.stalled)
+        blocked = await database.fetch(_BLOCKED, quiet=settings.quiet, limit=PAGE)
+        parked = await database.fetch(_PARKED, stalled=settings.stalled, limit=PAGE)
         return Seen(
             [
-                *(self._old(row) for row in oldest),
+                *(_old(row, service) for row in oldest),
                 *(_blocked(row, "be sent", "outbox") for row in blocked),
                 *(_blocked(row, "be applied", "inbox") for row in parked),
             ]
         )
 
-    def _old(self, row: Row) -> Finding:
-        """Nobody can do more than wake the relay; an alert tells those who look after Kafka."""
-        return Finding(
-            Kind.OUTBOX_OLD,
-            self._service,
-            self._service,
-            "events wait for Kafka for long",
-            {"since": row["created_at"].isoformat(), "tries": row["attempts"], "error": row["last_error"]},
-            mark=str(row["id"]),
-            repair=Repair("WOKEN", inside=_wake),
-            is_for_a_person=False,
-        )
+    return Rule("queues", look)
+
+
+def _old(row: Row, service: str) -> Finding:
+    """Nobody can do more than wake the relay; an alert tells those who look after Kafka."""
+    return Finding(
+        Kind.OUTBOX_OLD,
+        service,
+        service,
+        "events wait for Kafka for long",
+        {"since": row["created_at"].isoformat(), "tries": row["attempts"], "error": row["last_error"]},
+        mark=str(row["id"]),
+        repair=Repair("WOKEN", inside=_wake),
+        is_for_a_person=False,
+    )
 
 
 async def _wake(connection: Connection) -> None:

@@ -43,11 +43,11 @@ from order_service.events import (
 )
 from order_service.order import Order
 from order_service.reconciliation import (
-    MoneyRules,
-    OpenOrderRules,
-    ParcelRules,
-    StockRules,
-    WishRules,
+    heard_parcel_rule,
+    money_rule,
+    open_order_rule,
+    stock_rule,
+    wish_rule,
 )
 from tests.conftest import MakeDatabase
 
@@ -91,11 +91,11 @@ class House:
         journal = journal_of(self.database)
         provider = Provider(self.provider(), Breaker(self.database, "payments"))
         return [
-            *OpenOrderRules(self.database, self.workflows, self.ask, SETTINGS).all(),
-            *ParcelRules(self.database, SETTINGS).all(),
-            *WishRules(self.database, self.send, SETTINGS).all(),
-            *StockRules(self.database, journal, SETTINGS).all(),
-            *MoneyRules(self.database, journal, provider, AT_ONCE).all(),
+            open_order_rule(self.database, self.workflows, self.ask, SETTINGS),
+            heard_parcel_rule(self.database, SETTINGS),
+            wish_rule(self.database, self.send, SETTINGS),
+            stock_rule(self.database, journal, SETTINGS),
+            money_rule(journal, provider, AT_ONCE),
         ]
 
     def provider(self) -> httpx.AsyncClient:

@@ -12,7 +12,7 @@ from contracts import fulfillment as contract
 from contracts.chassis.breakers import Breaker
 from contracts.chassis.event_store import Cause
 from contracts.chassis.housekeeping.provider import Provider
-from contracts.chassis.housekeeping.queues import QueueRules
+from contracts.chassis.housekeeping.queues import queue_rule
 from contracts.chassis.postgres import Connection, Database
 from contracts.chassis.reconciler import Reconciler, Rule
 from contracts.chassis.settings import HousekeepingSettings, PostgresSettings
@@ -32,7 +32,7 @@ from fulfillment_service.events import (
     StepStarted,
 )
 from fulfillment_service.fulfillment import Fulfillment
-from fulfillment_service.reconciliation import LabelRules, OpenParcelRules, WishRules
+from fulfillment_service.reconciliation import label_rule, open_parcel_rule, wish_rule
 from tests.conftest import MakeDatabase
 from tests.integration.store.test_order_reconciliation import AT_ONCE, GONE, SETTINGS, EveryWorkflow
 
@@ -53,10 +53,10 @@ class House:
         journal = journal_of(self.database)
         carrier = Provider(self.carrier(), Breaker(self.database, "carrier"))
         return [
-            *OpenParcelRules(self.database, self.workflows, settings).all(),
-            *WishRules(self.database, settings).all(),
-            *LabelRules(self.database, journal, carrier, AT_ONCE).all(),
-            *QueueRules(self.database, "fulfillments", settings).all(),
+            open_parcel_rule(self.database, self.workflows, settings),
+            wish_rule(self.database, settings),
+            label_rule(journal, carrier, AT_ONCE),
+            queue_rule(self.database, "fulfillments", settings),
         ]
 
     def carrier(self) -> httpx.AsyncClient:

@@ -67,7 +67,9 @@ async def test_two_at_once_act_once(database: Database):
 
 async def test_what_repairs_do_not_cure_is_told_once(database: Database):
     """After its tries it is one for a person, and no minute adds another row."""
-    reconciler = Reconciler(database, [rule_of(a_finding(tries=2))], pause=AT_ONCE)
+    reconciler = Reconciler(
+        database, [rule_of(a_finding(repair=knocking("workflow-1", tries=2)))], pause=AT_ONCE
+    )
     for _ in range(6):
         await reconciler.run()
     assert await recorded(database) == ["KNOCKED", "KNOCKED", "RAISED"]
