@@ -119,8 +119,10 @@ class Child:
         """The process is restarted in good order, for example because an address it was given has moved."""
         if self._wanted and self._restart:
             self._notice(f"{self.name} is restarted: {reason}")
-            self._ready.clear()
-            self._send(self.plan.stop_signal)
+            # One that is being made right now was given the old address, too.
+            with self._turn:
+                self._ready.clear()
+                self._send(self.plan.stop_signal)
 
     def wait_ready(self, timeout: float = 30.0) -> None:
         """The process is ready (again). Raises TimeoutError."""

@@ -24,7 +24,7 @@ _TWO_FILES_AT_A_TIME = ("--numprocesses=2", "--dist=loadfile")
 """Each of the two has engines of its own; more of them would be in each other's way on a small machine."""
 _ONCE_MORE = ("--last-failed", "--last-failed-no-failures=none")
 _A_FEW = 3
-"""Where more fail, it was not the machine."""
+"""Tests, whatever their parameters; where more fail, it was not the machine."""
 _NO_TESTS = 5
 """pytest's exit code when it found nothing to run."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -32,7 +32,8 @@ _COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?|xfailed|xpassed)")
 _SUMMARY = re.compile(
     r"^=* ?(.*\b(?:passed|failed|skipped|error|errors|no tests ran)\b.* in [\d.:]+m?s.*?) ?=*$"
 )
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)")
+_FAILED = re.compile(r"^(?:FAILED|ERROR) ((\S+?::[^\s\[]+).*)")
+"""A test with its parameters and what it said, and the test alone."""
 _SKIPPED = re.compile(r"^SKIPPED \[\d+\] (.+)$")
 
 
@@ -50,7 +51,7 @@ class Tier:
     side_by_side: bool = False
     """Its tests wait more than they work, and each file starts from what it made itself."""
     on_engines: bool = False
-    """Its tests wait for real engines on a machine that others use too: a few that fail are run once more."""
+    """Some of its tests wait for real engines on a busy machine: a few that fail are run once more."""
 
 
 def _why_not(find: Callable[[], object]) -> str | None:
@@ -85,8 +86,8 @@ TIERS = {
             missing=lambda: _why_not(containers.ensure_docker),
             on_engines=True,
         ),
-        Tier("explorer", _EXPLORER),
-        Tier("proof", ("tests/proof",), without=_EXPLORER),
+        Tier("explorer", _EXPLORER, on_engines=True),
+        Tier("proof", ("tests/proof",), without=_EXPLORER, on_engines=True),
         Tier("fuzz", ("tests/fuzz",)),
     )
 }
@@ -110,7 +111,8 @@ class Result:
     not_run: list[str] = field(default_factory=list[str])
     """What was skipped and why."""
     only_once_more: list[str] = field(default_factory=list[str])
-    """Tests that failed at first and passed when they were run once more: each is worth a look."""
+    """Tests that failed at first and passed when they were run once more, with what they said: each is worth
+    a look."""
 
     def is_good(self, *, strict: bool) -> bool:
         return not (self.broken or self.failed or (strict and self.not_run))
@@ -148,8 +150,11 @@ def run_tier(tier: Tier, run: Run, pytest_options: Sequence[str] = ()) -> Result
     pytest = [sys.executable, "-m", "pytest", *tier.folders, *without]
     code, lines = run([*pytest, *pace, *pytest_options])
     read_pytest(lines, result)
-    if tier.on_engines and 0 < result.failed <= _A_FEW:
-        code = _run_once_more([*pytest, *_ONCE_MORE, *pytest_options], run, lines, result)
+    failed = [found for line in lines if (found := _FAILED.match(_ESCAPES.sub("", line).strip()))]
+    if tier.on_engines and failed and len({each.group(2) for each in failed}) <= _A_FEW:
+        code = _run_once_more([*pytest, *_ONCE_MORE, *pytest_options], run, result)
+        if code == 0:
+            result.only_once_more = [each.group(1) for each in failed]
     result.passed += checked
     if code == _NO_TESTS:
         result.not_run.append("no tests were found")
@@ -159,17 +164,14 @@ def run_tier(tier: Tier, run: Run, pytest_options: Sequence[str] = ()) -> Result
     return result
 
 
-def _run_once_more(pytest: Sequence[str], run: Run, before: Iterable[str], result: Result) -> int:
-    """What failed was run alone, and counts as it ended then; pytest's exit code. Nothing is hidden by it."""
-    failed = [found.group(1) for line in before if (found := _FAILED.match(_ESCAPES.sub("", line).strip()))]
+def _run_once_more(pytest: Sequence[str], run: Run, result: Result) -> int:
+    """What failed was run alone, and counts as it ended then; pytest's exit code."""
     again = Result(result.tier)
     code, lines = run(pytest)
     read_pytest(lines, again)
     result.passed += again.passed
     result.failed = again.failed
     result.summary = f"{result.summary}; once more: {again.summary}"
-    if code == 0:
-        result.only_once_more = failed
     return code
 
 

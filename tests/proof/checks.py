@@ -33,6 +33,12 @@ LOGS = "no log names a person"
 BUDGET = "histories stay in their budget"
 STRUCK = "every fault strikes"
 
+PROMISES = (
+    NEVER_BOTH, MONEY, HELD, ADDRESS, RECEIPTS, ENDS, GAPLESS, STOCK, ONE, STEPS, REPLAYS, TOPICS, APPLIED,
+    PRIVATE, PLACED, FOLDED, TRACE, LOGS, BUDGET, STRUCK,
+)  # fmt: skip
+"""Every invariant by its name."""
+
 _BARE = re.compile(r".+/\d+")
 """The command id that a workflow gives to a bare signal."""
 _FINAL = ("REJECTED", "EFFECTIVE", "SUPERSEDED")

@@ -142,7 +142,7 @@ def test_few_that_fail_on_engines_are_run_once_more_and_named():
     result = run_tier(Tier("e2e", ("tests/e2e",), on_engines=True), run)
     assert "--last-failed" in asked[1]
     assert (result.passed, result.failed) == (10, 0)
-    assert result.only_once_more == ["tests/e2e/test_a.py::test_b"]
+    assert result.only_once_more == ["tests/e2e/test_a.py::test_b - late"]
     assert result.is_good(strict=True)
 
 
@@ -155,7 +155,8 @@ def test_what_fails_again_or_in_numbers_or_without_engines_has_failed(
 
     def run(command: Sequence[str]) -> tuple[int, list[str]]:
         asked.append(command)
-        return 1, [f"=== {failed} failed, 9 passed in 2s ==="]
+        names = [f"FAILED tests/e2e/test_a.py::test_{n}[a] - late" for n in range(failed)]
+        return 1, [*names, f"=== {failed} failed, 9 passed in 2s ==="]
 
     result = run_tier(Tier("e2e", ("tests/e2e",), on_engines=on_engines), run)
     assert len(asked) == runs

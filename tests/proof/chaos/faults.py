@@ -107,26 +107,19 @@ class Faults:
 
     async def kill(self, victim: str) -> tuple[bool, Evidence]:
         """It was killed and another process of that name is ready."""
-        child = self._house.stack[victim]
-        await self._is_ready(victim)
-        before, pid = self._house.began_at(victim), child.pid
+        pid, before = await self._running(victim)
         struck_at = time.time()
-        await asyncio.to_thread(child.kill)
+        await asyncio.to_thread(self._house.stack[victim].kill)
         if victim == "kafka" and self._house.stack.forgets_records:
             # The embedded broker comes back somewhere else, so that nobody takes the new one for the old one.
             await self._house.proxies["kafka"].move()
-        await self._is_ready(victim, unless=pid)
-        after = self._house.began_at(victim)
+        _, after = await self._running(victim, unless=pid)
         evidence = {"began": before, "struck": struck_at, "beganAgain": after, "ready": time.time()}
-        return before is not None and after is not None and after != before, evidence
+        return after != before, evidence
 
     async def freeze(self, victim: str, seconds: float) -> tuple[bool, Evidence]:
         """It stood still for so long, unless something else ended it before."""
-        await self._is_ready(victim)
-        pid = self._house.stack[victim].pid
-        began = began_at(pid)
-        if pid is None or began is None:
-            return False, {"pid": pid}
+        pid, began = await self._running(victim)
         os.kill(pid, signal.SIGSTOP)
         try:
             state = await eventually(lambda: _stopped(pid), seconds=10)
@@ -216,15 +209,21 @@ class Faults:
         await self.kill(victim)
         return seen == offset, {"offset": seen}
 
-    async def _is_ready(self, victim: str, unless: int | None = None) -> None:
-        """The process of that name is ready, and another one than that pid."""
+    async def _running(self, victim: str, unless: int | None = None) -> tuple[int, float]:
+        """The pid of a ready process of that name, and another one than that, and when it began."""
 
-        async def ready() -> bool:
+        async def running() -> tuple[int, float] | None:
             child = self._house.stack[victim]
-            return child.is_ready and child.pid != unless
+            pid = child.pid
+            began = began_at(pid)
+            if pid is None or began is None or pid == unless or not child.is_ready:
+                return None
+            return pid, began
 
-        if not await eventually(ready, seconds=READY_SECONDS):
+        found = await eventually(running, seconds=READY_SECONDS)
+        if found is None:
             raise TimeoutError(f"{victim} is not ready again")
+        return found
 
 
 async def _stopped(pid: int) -> str | None:

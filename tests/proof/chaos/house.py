@@ -109,10 +109,6 @@ class House:
     stack: DoubledStack
     proxies: Mapping[str, Proxy]
 
-    def began_at(self, name: str) -> float | None:
-        """When the process of that name was started; None while there is none."""
-        return began_at(self.stack[name].pid)
-
 
 def began_at(pid: int | None) -> float | None:
     try:

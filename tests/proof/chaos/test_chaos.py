@@ -1,10 +1,14 @@
 """A hundred orders among twelve faults on real processes: nothing is lost, doubled or stuck."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.proof.chaos import SECONDS_PER_ORDER
 from tests.proof.chaos.plan import FAULTS, FaultKind, drawn
 from tests.proof.chaos.run import chaos, judged_again
+from tests.proof.checks import PROMISES
+from tests.proof.report import Report
 
 ORDERS, SEED = 100, 2
 STRUCK: tuple[FaultKind, ...] = (
@@ -38,13 +42,33 @@ def test_every_kind_comes_before_any_comes_again():
     assert max(fault.at for fault in plan.faults) < plan.creates[-10].at
 
 
-@pytest.mark.timeout(1800)
-def test_no_promise_is_broken_while_everything_breaks(tmp_path_factory: pytest.TempPathFactory):
-    """Judged by the checks of the simulation; the run is kept, and judged again it is as good."""
-    kept = tmp_path_factory.mktemp("chaos") / "run.jsonl"
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the run is kept."""
+    return tmp_path_factory.mktemp("chaos") / "run.jsonl"
+
+
+@pytest.fixture(scope="module")
+def report(kept: Path) -> Report:
     plan = drawn(SEED, ORDERS, len(STRUCK), seconds=SECONDS_PER_ORDER * ORDERS, kinds=STRUCK)
-    report = chaos(plan, keep=kept)
-    assert [str(found) for found in report.violations] == []
+    return chaos(plan, keep=kept)
+
+
+@pytest.mark.timeout(1800)
+def test_every_fault_is_among_orders(report: Report):
+    """Otherwise the promises below would be kept in peace."""
     assert report.exercised["orders"] == ORDERS
-    assert report.exercised["faults"].keys() == set(STRUCK)
-    assert judged_again(kept).violations == []
+    assert report.exercised["faults"].keys() == set(STRUCK), report.exercised
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.replace(" ", "-"))
+def test_while_everything_breaks(report: Report, promise: str):
+    """A test for each promise, so that whoever reads a name knows which one was broken."""
+    assert [each.evidence for each in report.violations if each.invariant == promise] == []
+
+
+@pytest.mark.timeout(1800)
+def test_a_run_that_was_kept_is_judged_as_it_was(report: Report, kept: Path):
+    assert judged_again(kept).violations == report.violations
+    assert {each.invariant for each in report.violations} <= set(PROMISES)
