@@ -3,16 +3,16 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any, LiteralString, Protocol
 
 import httpx
 
 from contracts.chassis.postgres import Database
 from contracts.chassis.settings import PostgresSettings
+from deploy.local.stack import Stack
 from deploy.verify import stores as verified
 from deploy.verify import topics
 from tests.proof import recording
-from tests.proof.chaos.house import House
 from tests.proof.chaos.people import PERSONAL, Journal
 from tests.proof.chaos.stores import DATABASES, Stores
 from tests.proof.record import Ended, LogLine, Record, Struck, View
@@ -51,7 +51,14 @@ _NON_DETERMINISM = ("TMPRL1100", "ondeterminis")
 Say = Callable[[str], None]
 
 
-async def settled(house: House, stores: Stores, say: Say) -> bool:
+class Housed(Protocol):
+    """Whatever has a stack."""
+
+    @property
+    def stack(self) -> Stack: ...
+
+
+async def settled(house: Housed, stores: Stores, say: Say) -> bool:
     """True once nothing moves any more; False when something is left and nothing changes."""
     loop = asyncio.get_running_loop()
     last, since, told = {}, loop.time(), 0.0
@@ -75,7 +82,7 @@ def _told(left: dict[str, int]) -> str:
     return ", ".join(f"{value} {name}" for name, value in left.items() if value)
 
 
-async def _left(house: House, stores: Stores) -> dict[str, int]:
+async def _left(house: Housed, stores: Stores) -> dict[str, int]:
     async def count(database: Any, statement: LiteralString) -> int:
         return (await stores.rows(database, statement))[0]["count"]
 
@@ -93,7 +100,7 @@ async def _left(house: House, stores: Stores) -> dict[str, int]:
     return left
 
 
-async def workflows(house: House) -> list[Ended]:
+async def workflows(house: Housed) -> list[Ended]:
     """Every run of every workflow, as Temporal's own HTTP door tells; waits until it answers."""
     base = f"http://127.0.0.1:{house.stack.ports['temporal-http']}/api/v1/namespaces"
     found: list[Ended] = []
@@ -125,7 +132,7 @@ def _ended(told: dict[str, Any]) -> Ended:
     )
 
 
-async def recorded(house: House, stores: Stores, journal: Journal, struck: list[Struck]) -> Record:
+async def recorded(house: Housed, stores: Stores, journal: Journal, struck: list[Struck]) -> Record:
     """Everything there is to judge of the run."""
     record = Record(sent=journal.sent, placed=journal.placed, struck=struck, personal=set(PERSONAL))
     every = [""]
@@ -153,7 +160,7 @@ async def recorded(house: House, stores: Stores, journal: Journal, struck: list[
     return record
 
 
-async def _views(house: House, orders: list[str]) -> list[View]:
+async def _views(house: Housed, orders: list[str]) -> list[View]:
     """Every row of both services' views beside what it should be."""
     found: list[View] = []
     urls = [house.stack.postgres_url(database) for database in DATABASES]

@@ -1,0 +1,138 @@
+"""A stack whose workers are of a release of their own, and are exchanged while orders wait."""
+
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deploy.local import processes
+from deploy.local.child import Child, Plan
+from deploy.local.ports import Ports
+from deploy.local.processes import SERVICES
+from deploy.local.stack import Stack
+from tests.proof.record import Service as Namespace
+from tests.proof.upgrade.releases import Release
+
+Json = dict[str, Any]
+
+_STOP_SECONDS = 10.0
+_SETTINGS = {
+    "TANDEM_LOG_FORMAT": "json",
+    "TANDEM_PROVIDER_ATTEMPTS": "2",
+    "TANDEM_WAREHOUSE_CANCEL_POLICY": "ask",
+}
+
+
+class House(Stack):
+    """Engines, doors, relays and consumers of this code; whose the workers are is said by `crew`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "state", settings=_SETTINGS)
+        self._releases = folder / "releases"
+        self._homes: dict[Release, Path] = {}
+        self._next_port = max(self.ports.taken.values()) + 1
+
+    @property
+    def stack(self) -> Stack:
+        return self
+
+    def _service_plans(self) -> Iterable[Plan]:
+        return (plan for plan in super()._service_plans() if not plan.name.endswith("-worker"))
+
+    @contextmanager
+    def crew(self, release: Release, *, is_judged: bool = True) -> Generator["Crew"]:
+        """Both workers of that release work; what they log is judged with the rest of the run, or is not."""
+        if release not in self._homes:
+            self._homes[release] = release.made(self._releases)
+        ports = Ports.counted_from(self._next_port)
+        self._next_port = max(ports.taken.values()) + 1
+        logs = self.state.logs if is_judged else self.state.folder / "unjudged"
+        crew = Crew(self, release, self._homes[release], ports, logs)
+        with crew:
+            yield crew
+
+
+class Crew:
+    """The workers of both services, of one release."""
+
+    def __init__(self, house: House, release: Release, home: Path, ports: Ports, logs: Path) -> None:
+        self.release = release
+        self._house = house
+        self._ports = ports
+        self._children = [
+            Child(self._plan(service, home, logs), restart=False, notice=lambda _: None)
+            for service in SERVICES
+        ]
+
+    def _plan(self, service: processes.Service, home: Path, logs: Path) -> Plan:
+        name = processes.child_name(service, "worker")
+        port = self._ports[name]
+
+        def environment() -> Json:
+            return self._house.environment(service, "worker") | {"TANDEM_HEALTH_PORT": str(port)}
+
+        log = logs / f"{name}-{self.release.name}-{port}.log"
+        return replace(processes.role_plan(service, "worker", port, log, environment), folder=home)
+
+    def __enter__(self) -> "Crew":
+        try:
+            self._both(Child.start)
+        except BaseException:
+            self._both(Child.stop)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._both(lambda child: child.stop(_STOP_SECONDS))
+
+    def _both(self, do: Callable[[Child], None]) -> None:
+        with ThreadPoolExecutor(len(self._children)) as pool:
+            list(pool.map(do, self._children))
+
+
+class Temporal:
+    """What Temporal knows of a workflow, by its own HTTP door."""
+
+    def __init__(self, house: House) -> None:
+        self._http = httpx.Client(
+            base_url=f"http://127.0.0.1:{house.ports['temporal-http']}/api/v1/namespaces", timeout=30
+        )
+
+    def rests(self, namespace: Namespace, workflow_id: str) -> bool:
+        """It runs, has begun, and nobody works for it: it waits for somebody or for a time."""
+        found = self._get(f"{namespace}/workflows/{workflow_id}")
+        info: Json = found.get("workflowExecutionInfo", {})
+        return (
+            info.get("status") == "WORKFLOW_EXECUTION_STATUS_RUNNING"
+            and int(info.get("historyLength", 0)) > 3
+            and not found.get("pendingWorkflowTask")
+            and not found.get("pendingActivities")
+        )
+
+    def knock(self, namespace: Namespace, workflow_id: str) -> None:
+        """It has something to do, and nothing has changed."""
+        answer = self._http.post(f"{namespace}/workflows/{workflow_id}/signal/knock", json={})
+        assert answer.status_code == 200, answer.text
+
+    def failures(self, namespace: Namespace, workflow_id: str) -> set[str]:
+        """Why workflow tasks of its newest run failed."""
+        prefix = "WORKFLOW_TASK_FAILED_CAUSE_"
+        told = self._events(namespace, workflow_id, "workflowTaskFailedEventAttributes")
+        return {each["cause"].removeprefix(prefix) for each in told}
+
+    def patches(self, namespace: Namespace, workflow_id: str) -> int:
+        """How many guarded steps its newest run took as new ones."""
+        told = self._events(namespace, workflow_id, "markerRecordedEventAttributes")
+        return sum(each["markerName"] == "core_patch" for each in told)
+
+    def _events(self, namespace: Namespace, workflow_id: str, kind: str) -> list[Json]:
+        found = self._get(f"{namespace}/workflows/{workflow_id}/history")
+        return [each[kind] for each in found.get("history", {}).get("events", []) if kind in each]
+
+    def _get(self, path: str) -> Json:
+        answer = self._http.get(path)
+        return answer.json() if answer.status_code == 200 else {}
