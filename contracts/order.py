@@ -294,20 +294,6 @@ def fact_of(event_type: str) -> str:
     return "".join(word.capitalize() for word in parts[-2].split("-")) if len(parts) == 4 else event_type
 
 
-OrderSignal = Literal[
-    "cancelOrder",
-    "updateOrder",
-    "pauseOrderFulfillment",
-    "resumeOrderFulfillment",
-    "applyHold",
-    "releaseHold",
-    "resolveException",
-    "fulfillmentCompleted",
-    "commandOutcome",
-    "knock",
-]
-
-
 @workflow.defn(name="processOrderWorkflow")
 class OrderApi(ABC):
     """The order's workflow as the other service and the REST door may use it."""

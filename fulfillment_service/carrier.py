@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+import httpx
+
 from contracts.chassis.errors import Unavailable
-from contracts.chassis.external_calls import ExternalCalls
+from contracts.chassis.external_calls import ExternalCalls, provider_http
 from contracts.values import Address
+from fulfillment_service.settings import CarrierSettings
 
 REFUSALS = (404, 409, 422)
 """How the carrier says no; whatever else it does not take is a mistake of ours."""
@@ -29,6 +32,12 @@ class NotTaken:
     """The carrier said no; asking again with the same key gives the same answer."""
 
     reason: str
+
+
+def carrier_http(settings: CarrierSettings) -> httpx.AsyncClient:
+    return provider_http(
+        settings.carrier_url, timeout_seconds=settings.carrier_timeout_seconds, slots=settings.carrier_slots
+    )
 
 
 class Carrier:

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from contracts.chassis.external_calls import Answer, ExternalCalls
+import httpx
+
+from contracts.chassis.external_calls import Answer, ExternalCalls, provider_http
+from order_service.settings import PaymentSettings
 
 REFUSALS = (402, 404, 409)
 """How the provider says no; whatever else it does not take is a mistake of ours."""
@@ -20,6 +23,14 @@ class Declined:
     """The provider said no; asking again with the same key gives the same answer."""
 
     reason: str
+
+
+def payments_http(settings: PaymentSettings) -> httpx.AsyncClient:
+    return provider_http(
+        settings.payments_url,
+        timeout_seconds=settings.payments_timeout_seconds,
+        slots=settings.payments_slots,
+    )
 
 
 class Payments:

@@ -159,6 +159,12 @@ class ExternalCalls:
         return None
 
 
+def provider_http(url: str, *, timeout_seconds: float, slots: int) -> httpx.AsyncClient:
+    """A client for one provider, with a connection for each call that may be out at a time."""
+    limits = httpx.Limits(max_connections=slots, max_keepalive_connections=slots)
+    return httpx.AsyncClient(base_url=url, timeout=timeout_seconds, limits=limits)
+
+
 async def ask(
     http: httpx.AsyncClient,
     provider: str,

@@ -6,13 +6,12 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from contracts import fulfillment as contract
-from contracts.chassis import breaker_routes, documents, operations, parked, problems
 from contracts.chassis.inbox import Inbox
 from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.parked import Parked
 from contracts.chassis.postgres import Database
+from contracts.chassis.roles.door import application_of
 from contracts.chassis.roles.inspection import inspector
-from contracts.chassis.telemetry import rest_telemetry
 from contracts.chassis.watch import Watch
 from fulfillment_service.bootstrap import VERSION, Settings, intake_of, journal_of
 from fulfillment_service.consumer import CONSUMER, effect
@@ -22,19 +21,13 @@ from fulfillment_service.settings import FulfillmentApiSettings
 
 def application(settings: FulfillmentApiSettings) -> FastAPI:
     """The REST door without anything behind it: what its OpenAPI document describes."""
-    app = FastAPI(
+    return application_of(
+        router,
+        settings,
         title="Tandem fulfillment service",
         description="Follow parcels, hold and move them; their warehouse and carrier are simulated.",
         version=VERSION,
-        telemetry=rest_telemetry(),
     )
-    app.include_router(router)
-    app.include_router(operations.router)
-    app.include_router(parked.router)
-    app.include_router(breaker_routes.router)
-    problems.install(app, settings)
-    documents.describe_problems(app)
-    return app
 
 
 @asynccontextmanager

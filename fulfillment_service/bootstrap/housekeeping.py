@@ -18,6 +18,7 @@ from contracts.chassis.reconciler import PAUSE, Reconciler
 from contracts.chassis.roles.housekeeping import housekeeping, own_pool
 from contracts.chassis.temporal.presence import Attendance
 from fulfillment_service.bootstrap import Settings, journal_of
+from fulfillment_service.carrier import carrier_http
 from fulfillment_service.reconciliation import OPEN_STREAMS, label_rule, open_parcel_rule, wish_rule
 
 
@@ -28,9 +29,7 @@ def loop(settings: Settings) -> Callable[[], Coroutine[Any, Any, None]]:
     async def opened(client: Client) -> AsyncGenerator[Housekeeping]:
         async with (
             Database(own_pool(settings.postgres), "fulfillment-housekeeping") as database,
-            httpx.AsyncClient(
-                base_url=settings.carrier.carrier_url, timeout=settings.carrier.carrier_timeout_seconds
-            ) as http,
+            carrier_http(settings.carrier) as http,
         ):
             yield housekeeping_of(settings, database, client, http)
 

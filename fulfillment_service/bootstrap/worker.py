@@ -3,8 +3,6 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import httpx
-
 from contracts import fulfillment as contract
 from contracts.chassis import temporal
 from contracts.chassis.external_calls import ExternalCalls
@@ -12,7 +10,7 @@ from contracts.chassis.lifecycle import Health, Role
 from contracts.chassis.postgres import Database
 from fulfillment_service.activities import FulfillmentActivities
 from fulfillment_service.bootstrap import Settings, housekeeping, intake_of, journal_of
-from fulfillment_service.carrier import REFUSALS, Carrier
+from fulfillment_service.carrier import REFUSALS, Carrier, carrier_http
 from fulfillment_service.order_bridge import OrderBridge
 from fulfillment_service.workflow import FulfillmentWorkflow
 
@@ -31,14 +29,7 @@ async def opened_worker(settings: Settings) -> AsyncGenerator[temporal.Crew]:
     """The worker, and the one of the provider's calls, with all they need; not running yet."""
     async with (
         Database(settings.postgres, "fulfillment-worker") as database,
-        httpx.AsyncClient(
-            base_url=settings.carrier.carrier_url,
-            timeout=settings.carrier.carrier_timeout_seconds,
-            limits=httpx.Limits(
-                max_connections=settings.carrier.carrier_slots,
-                max_keepalive_connections=settings.carrier.carrier_slots,
-            ),
-        ) as http,
+        carrier_http(settings.carrier) as http,
     ):
         own = await temporal.connect("fulfillments", settings.temporal)
         other = await temporal.connect("orders", settings.temporal, lazy=True)

@@ -22,7 +22,7 @@ from contracts.chassis.temporal.presence import Attendance
 from order_service.activities import OrderActivities
 from order_service.bootstrap import Settings, intake_of, journal_of
 from order_service.fulfillment_bridge import FulfillmentBridge
-from order_service.payments import REFUSALS, Payments
+from order_service.payments import REFUSALS, Payments, payments_http
 from order_service.reconciliation import (
     OPEN_STREAMS,
     heard_parcel_rule,
@@ -40,9 +40,7 @@ def loop(settings: Settings) -> Callable[[], Coroutine[Any, Any, None]]:
     async def opened(client: Client) -> AsyncGenerator[Housekeeping]:
         async with (
             Database(own_pool(settings.postgres), "order-housekeeping") as database,
-            httpx.AsyncClient(
-                base_url=settings.payments.payments_url, timeout=settings.payments.payments_timeout_seconds
-            ) as http,
+            payments_http(settings.payments) as http,
         ):
             other = await temporal.connect("fulfillments", settings.temporal, lazy=True)
             yield housekeeping_of(settings, database, client, FulfillmentBridge(other), http)

@@ -3,8 +3,6 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import httpx
-
 from contracts import order as contract
 from contracts.chassis import temporal
 from contracts.chassis.external_calls import ExternalCalls
@@ -13,7 +11,7 @@ from contracts.chassis.postgres import Database
 from order_service.activities import OrderActivities
 from order_service.bootstrap import Settings, housekeeping, intake_of, journal_of
 from order_service.fulfillment_bridge import FulfillmentBridge
-from order_service.payments import REFUSALS, Payments
+from order_service.payments import REFUSALS, Payments, payments_http
 from order_service.workflow import OrderWorkflow
 
 
@@ -31,14 +29,7 @@ async def opened_worker(settings: Settings) -> AsyncGenerator[temporal.Crew]:
     """The worker, and the one of the provider's calls, with all they need; not running yet."""
     async with (
         Database(settings.postgres, "order-worker") as database,
-        httpx.AsyncClient(
-            base_url=settings.payments.payments_url,
-            timeout=settings.payments.payments_timeout_seconds,
-            limits=httpx.Limits(
-                max_connections=settings.payments.payments_slots,
-                max_keepalive_connections=settings.payments.payments_slots,
-            ),
-        ) as http,
+        payments_http(settings.payments) as http,
     ):
         own = await temporal.connect("orders", settings.temporal)
         other = await temporal.connect("fulfillments", settings.temporal, lazy=True)
