@@ -8,6 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from tests.proof.record import Fact, Record
@@ -32,6 +34,9 @@ TRACE = "every order is one connected trace"
 LOGS = "no log names a person"
 BUDGET = "histories stay in their budget"
 STRUCK = "every fault strikes"
+EXCEPTIONS = "whatever waits for a person is shown to one, and no longer"
+AGAIN = "what a person resolves is tried again"
+SKIPPED = "what a person leaves out is recorded as settled"
 
 PROMISES = (
     NEVER_BOTH, MONEY, HELD, ADDRESS, RECEIPTS, ENDS, GAPLESS, STOCK, ONE, STEPS, REPLAYS, TOPICS, APPLIED,
@@ -49,6 +54,10 @@ _WORKFLOWS = ("order-workflow-", "fulfillment-")
 """How the names of commands begin that a workflow gives to its own steps."""
 _EVENTS, _BYTES = 400, 128 * 1024
 """Of one workflow, whatever befell it: the happy path takes 30 events, chaos has led to 144 and 30 KB."""
+_TRIED_AGAIN = ("STEP_PARKED", "CAPTURE_FAILED", "VOID_FAILED")
+_SETTLED = {"capture": "PaymentCaptured", "undo": "PaymentVoided", "void-label": "LabelVoided"}
+_SOON = timedelta(minutes=8)
+"""Before any timer of ours would look by itself, and longer than all that a run puts in the way."""
 _PARCEL_UNDONE = ("FulfillmentCancelled", "FulfillmentFailed")
 
 
@@ -412,6 +421,44 @@ def every_fault_strikes(record: Record) -> Iterator[Violation]:
             yield Violation(STRUCK, f"{struck.number}: {struck.kind} of {struck.victim}: {struck.evidence}")
 
 
+def exceptions_are_the_facts(record: Record) -> Iterator[Violation]:
+    """A row for each time that something was raised, open as long as its stream says; none in the end."""
+    raised: Counter[tuple[str, str, str | None]] = Counter()
+    unresolved: set[tuple[str, str, str | None]] = set()
+    for fact in record.facts:
+        if fact.type in ("ExceptionRaised", "ExceptionResolved"):
+            about = (fact.stream, fact.data["code"], fact.data["step_key"])
+            raised[about] += fact.type == "ExceptionRaised" and about not in unresolved
+            (unresolved.add if fact.type == "ExceptionRaised" else unresolved.discard)(about)
+    rows = Counter((each.stream, each.code, each.step) for each in record.exceptions)
+    for about in raised.keys() | rows.keys():
+        if raised[about] != rows[about]:
+            yield Violation(EXCEPTIONS, f"{about} was raised {raised[about]} times, {rows[about]} are shown")
+    for each in record.exceptions:
+        if each.is_open:
+            yield Violation(EXCEPTIONS, f"{each.code} of {each.stream} at {each.step} is open in the end")
+
+
+def what_is_resolved_is_tried_again(record: Record) -> Iterator[Violation]:
+    """After a person's word the stream goes on soon, be it to the next exception."""
+    for stream, facts in record.streams():
+        for fact, after in pairwise(facts):
+            is_ours = fact.type == "ExceptionResolved" and fact.data["code"] in _TRIED_AGAIN
+            if is_ours and fact.data["resolution"] in ("retry", "skip") and after.at - fact.at > _SOON:
+                yield Violation(AGAIN, f"{stream} did nothing for {after.at - fact.at} after {_named(fact)}")
+
+
+def what_is_skipped_is_recorded(record: Record) -> Iterator[Violation]:
+    """Beside the word of whoever settled it elsewhere is the fact that it is, or it would be done again."""
+    for stream, facts in record.streams():
+        for fact in facts:
+            step = (fact.data.get("step_key") or "").partition(":")[0]
+            settled = _SETTLED.get(step) if fact.data.get("resolution") == "skip" else None
+            together = [each for each in facts if each.command_id == fact.command_id]
+            if settled and not any(each.data.get("outside") for each in _of(together, settled)):
+                yield Violation(SKIPPED, f"{stream} has {_named(fact)} by skip, and no {settled} with it")
+
+
 def nothing_broke(record: Record) -> Iterator[Violation]:
     """No workflow raised, no replay differed, no run went round in circles."""
     for trouble in record.troubles:
@@ -437,6 +484,13 @@ CHECKS: Sequence[Check] = (
     histories_stay_in_budget,
     every_fault_strikes,
 )
+
+WITH_EXCEPTIONS: Sequence[Check] = (
+    exceptions_are_the_facts,
+    what_is_resolved_is_tried_again,
+    what_is_skipped_is_recorded,
+)
+"""What a record whose tables of exceptions were read is checked for as well."""
 
 ON_TOPICS: Sequence[Check] = (
     every_fact_is_on_its_topic,

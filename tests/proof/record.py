@@ -122,6 +122,17 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A row of a table of exceptions: what waits for a person, or did."""
+
+    service: Service
+    stream: str
+    code: str
+    step: str | None
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Struck:
     """A fault of the run, and what shows that it did strike."""
 
@@ -171,6 +182,8 @@ class Record:
     """What else has not moved on in the end: unpublished rows, parked records, open exceptions."""
     placed: list[Placed] = field(default_factory=list[Placed])
     views: list[View] = field(default_factory=list[View])
+    exceptions: list[Waiting] = field(default_factory=list[Waiting])
+    """What the tables of exceptions hold, where they were read."""
     struck: list[Struck] = field(default_factory=list[Struck])
     """The faults of the run."""
     lines: list[LogLine] = field(default_factory=list[LogLine])

@@ -15,7 +15,8 @@ from typing import Any
 
 import structlog
 
-from tests.proof.checks import CHECKS, ON_TOPICS, Violation, violations
+from tests.proof.checks import CHECKS, ON_TOPICS, WITH_EXCEPTIONS, Violation, violations
+from tests.proof.record import Record
 from tests.proof.report import Progress, Report, Tell
 from tests.proof.simulation import storm
 from tests.proof.simulation.plan import Plan, drawn
@@ -40,7 +41,7 @@ class Outcome:
 
 def judged(stormed: Stormed) -> list[Violation]:
     """Everything that is wrong with the run, topics and inboxes included."""
-    return violations(stormed.record, (*CHECKS, *ON_TOPICS))
+    return violations(stormed.record, (*CHECKS, *WITH_EXCEPTIONS, *ON_TOPICS))
 
 
 def smallest(plan: Plan) -> Plan:
@@ -106,14 +107,16 @@ def run(options: argparse.Namespace) -> Report:
 
 def told(plan: Plan) -> list[str]:
     """The plan, and its story fact by fact with what is wrong."""
-    record = storm.play(plan).record
+    stormed = storm.play(plan)
+    record = stormed.record
     return [
         *plan.lines(),
         *(f"{fact.at:%d %H:%M:%S} {fact.stream:40} {fact.version:3} {fact.type}" for fact in record.facts),
         *(f"{each.service:12} {each.command_id} {each.status} {each.code or ''}" for each in record.receipts),
         *(f"{each.message} by {each.door}: {each.told}" for each in record.sent),
         *(f"{each.workflow_id} {each.status} {each.outcome}" for each in record.workflows),
-        *(str(found) for found in violations(record, (*CHECKS, *ON_TOPICS))),
+        *(f"{each.stream} {each.code} {each.step} open={each.is_open}" for each in record.exceptions),
+        *(str(found) for found in judged(stormed)),
         plan.model_dump_json(),
     ]
 
@@ -151,9 +154,15 @@ def _exercised(stormed: Stormed) -> Counter[str]:
         facts=len(record.facts),
         replays=stormed.replays,
         published=len(record.published),
+        exceptions=len(record.exceptions),
+        **{f"resolved_by_{how}": number for how, number in _resolutions(record).items()},
         published_again=len(record.published) - len({each.event_id for each in record.published}),
         **{f"ended_{name}": number for name, number in ends.items()},
     )
+
+
+def _resolutions(record: Record) -> Counter[str]:
+    return Counter(fact.data["resolution"] for fact in record.facts if fact.type == "ExceptionResolved")
 
 
 def _shrunk(seed: int) -> str:

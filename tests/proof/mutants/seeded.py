@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, LiteralString
 from unittest.mock import patch
@@ -18,15 +18,16 @@ from uuid import uuid4
 
 from temporalio import activity
 
-from contracts.chassis import outbox, receipts
+from contracts.chassis import exception_facts, outbox, receipts
 from contracts.chassis.errors import Unavailable
 from contracts.chassis.external_calls import Answer, ExternalCalls
 from contracts.chassis.inbox import Inbox
 from contracts.chassis.kafka.consumer import Consumer
 from contracts.chassis.outbox import OutboxRelay, OutboxRow
 from contracts.chassis.postgres import Connection
-from contracts.chassis.receipts import Advance
-from contracts.envelope import Event
+from contracts.chassis.receipts import Advance, Granted
+from contracts.chassis.troubles import Open
+from contracts.envelope import Event, WishName
 from fulfillment_service import projection as parcel_projection
 from fulfillment_service.activities import FulfillmentActivities
 from fulfillment_service.carrier import Carrier
@@ -39,12 +40,14 @@ from order_service import projection as order_projection
 from order_service import publishing, workflow
 from order_service.activities import OrderActivities
 from order_service.activities.money import Money
+from order_service.events import OrderEvent, PaymentCaptured
 from order_service.fulfillment_bridge import FulfillmentBridge
 from order_service.order import Order
+from order_service.order import exceptions as order_exceptions
 from order_service.payments import Payments
 from tests.proof import checks
 from tests.proof.simulation.database import Tables, statement
-from tests.proof.simulation.plan import Crash, Cut, Happening, Misbehave, Plan, When, WishFor, drawn
+from tests.proof.simulation.plan import Break, Crash, Cut, Happening, Misbehave, Plan, When, WishFor, drawn
 
 Bug = AbstractContextManager[Any]
 
@@ -76,6 +79,10 @@ def _wish(message: Any, fact: str, door: Any = "order-rest", times: int = 1) -> 
 
 
 PAUSE = _wish("pause", "FulfillmentAccepted", "parcel-rest")
+
+
+def _breaks(provider: Any, operation: str, how: Any = "down") -> Break:
+    return Break(step=0, provider=provider, operation=operation, how=how)
 
 
 # Relays, consumers, receipts.
@@ -398,6 +405,43 @@ def person_published() -> Bug:
     return patch.object(publishing, "_data", data)
 
 
+# What waits for a person.
+
+
+def resolved_and_nobody_knocks() -> Bug:
+    """The exception is over, and the workflow is not told: it looks when its own time comes."""
+    real = order_intake.Intake.submit
+
+    async def submit(self: order_intake.Intake, name: WishName, *what: Any, **how: Any) -> Granted[Order]:
+        told = name != "resolveException" and how.pop("knock", False)
+        return await real(self, name, *what, **{**how, "knock": told})
+
+    return patch.object(order_intake.Intake, "submit", submit)
+
+
+def skipped_capture_forgotten() -> Bug:
+    """A person has left the capture out, and the order goes on as if it had only been retried."""
+    real = order_exceptions._skipped
+
+    def skipped(order: Order, trouble: Open, now: datetime) -> list[OrderEvent]:
+        return [fact for fact in real(order, trouble, now) if not isinstance(fact, PaymentCaptured)]
+
+    return patch.object(order_exceptions, "_skipped", skipped)
+
+
+async def _nothing(*_: Any, **__: Any) -> None: ...
+
+
+def exception_stays_open() -> Bug:
+    """The stream says that it is over, and its row still waits for somebody."""
+    return patch.object(exception_facts, "resolve", _nothing)
+
+
+def parked_and_shown_to_nobody() -> Bug:
+    """The step waits for a person, and no list has it."""
+    return patch.object(exception_facts, "raise_", _nothing)
+
+
 _LOST = _misbehaves("payments", "authorize", "lost")
 _CRASHES = tuple(
     Crash(when=When(step=step), order=0, worker=f"{side}-consumer")
@@ -482,4 +526,32 @@ BUGS = (
     ),
     SeededBug("person printed before authorize", checks.LOGS, person_printed_before_authorize),
     SeededBug("person published", checks.PRIVATE, person_published),
+    SeededBug(
+        "resolved, and the step is not tried again",
+        checks.AGAIN,
+        resolved_and_nobody_knocks,
+        (_breaks("payments", "capture"),),
+        {"attempts": 1},
+    ),
+    SeededBug(
+        "skipped capture forgotten",
+        checks.SKIPPED,
+        skipped_capture_forgotten,
+        (_breaks("payments", "capture"),),
+        {"attempts": 1},
+    ),
+    SeededBug(
+        "exception stays open after its end",
+        checks.EXCEPTIONS,
+        exception_stays_open,
+        (_breaks("carrier", "book"),),
+        {"attempts": 1},
+    ),
+    SeededBug(
+        "step parked without an exception",
+        checks.EXCEPTIONS,
+        parked_and_shown_to_nobody,
+        (_breaks("carrier", "hand-over"),),
+        {"attempts": 1},
+    ),
 )

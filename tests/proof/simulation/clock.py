@@ -1,13 +1,13 @@
 """What the time is, how long to wait and what to be called: in a simulation our modules ask the scheduler.
 
 `datetime.now`, `time.monotonic`, `asyncio.sleep` and `asyncio.gather` follow virtual time; ids count up, so
-that the same run has the same ones.
+that the same run has the same ones. An activity learns from it which try it is.
 """
 
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from functools import cache
@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, Self
 from uuid import UUID
 
+from temporalio import activity
 from uuid_utils.compat import uuid7
 
 from tests.proof.simulation.scheduler import BEGINNING, Scheduler, sleep
@@ -35,6 +36,7 @@ def virtual(scheduler: Scheduler) -> Generator[None]:
         "time": (time, _Module(time, monotonic=monotonic)),
         "asyncio": (asyncio, _Module(asyncio, sleep=sleep, gather=scheduler.gather)),
         "uuid7": (uuid7, _ids()),
+        "activity": (activity, _activity(scheduler)),
     }
     found = _who_know_them()
     for module, name in found:
@@ -65,10 +67,23 @@ def _ids() -> Callable[[], UUID]:
     return lambda: UUID(int=next(numbers))
 
 
+def _activity(scheduler: Scheduler) -> "_Module":
+    def heartbeat(*details: Any) -> None:
+        if scheduler.attempt is not None:
+            scheduler.attempt.heartbeat_details = details
+
+    return _Module(
+        activity,
+        in_activity=lambda: scheduler.attempt is not None,
+        info=lambda: scheduler.attempt,
+        heartbeat=heartbeat,
+    )
+
+
 class _Module:
     """A module with some of its functions replaced."""
 
-    def __init__(self, real: ModuleType, **replaced: Callable[..., Awaitable[Any] | float]) -> None:
+    def __init__(self, real: ModuleType, **replaced: Callable[..., Any]) -> None:
         self._real = real
         vars(self).update(replaced)
 
@@ -79,7 +94,9 @@ class _Module:
 @cache
 def _who_know_them() -> list[tuple[ModuleType, str]]:
     """Our modules that know one of these; all of them are loaded once the pair has been put together."""
-    real: dict[str, object] = {"datetime": datetime, "time": time, "asyncio": asyncio, "uuid7": uuid7}
+    real: dict[str, object] = {
+        "datetime": datetime, "time": time, "asyncio": asyncio, "uuid7": uuid7, "activity": activity,
+    }  # fmt: skip
     return [
         (module, name)
         for module_name, module in list(sys.modules.items())

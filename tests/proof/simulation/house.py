@@ -15,6 +15,7 @@ import order_service.bootstrap.relay as order_relay
 from contracts import fulfillment, order
 from contracts.chassis import postgres as real
 from contracts.chassis.external_calls import ExternalCalls
+from contracts.chassis.settings import PROVIDER_ATTEMPTS
 from contracts.chassis.temporal import Delivery, Target
 from fulfillment_service import consumer as fulfillment_consumer
 from fulfillment_service.activities import FulfillmentActivities
@@ -87,6 +88,7 @@ class House:
         room: Room | None = None,
         stock: int = 100,
         threshold: int = 10,
+        attempts: int = PROVIDER_ATTEMPTS,
     ) -> None:
         self.scheduler = Scheduler(seed)
         self.chance = Random(seed)
@@ -106,9 +108,9 @@ class House:
             self.parcel_journal, settings, now=lambda: self.scheduler.now
         )
         self.standing = self.parcel_intake.standing
-        self._open(stock, threshold)
+        self._open(stock, threshold, attempts)
 
-    def _open(self, pieces: int, threshold: int) -> None:
+    def _open(self, pieces: int, threshold: int, attempts: int) -> None:
         """The shelves are full, and both workers poll."""
         for sku in ARTICLES:
             row = {"sku": sku, "name": sku, "initial": pieces, "available": pieces, "held": 0, "shipped": 0}
@@ -123,12 +125,14 @@ class House:
             self.order_intake,
             Payments(_calls(self.orders, "payments", self.payments, PAYMENT_REFUSALS)),
             FulfillmentBridge(self.parcels.client),
+            provider_attempts=attempts,
         )
         parcel_activities = FulfillmentActivities(
             self.parcel_journal,
             self.parcel_intake,
             Carrier(_calls(self.parcels, "carrier", self.carrier, CARRIER_REFUSALS)),
             OrderBridge(self.orders.client),
+            provider_attempts=attempts,
         )
         self.server.poll(
             Worker("order", order.NAMESPACE, order.TASK_QUEUE, OrderWorkflow, _named(order_activities.all()))

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from contracts.chassis.settings import PROVIDER_ATTEMPTS
 from contracts.values import WarehouseMode
 from fulfillment_service.events import FulfillmentEvent
 from order_service.events import OrderEvent
@@ -47,6 +48,23 @@ CALLS: dict[Provider, dict[str, tuple[Behaviour, ...]]] = {
     },
 }
 """How each operation may go wrong, so that the order still has a way to its end."""
+
+
+BREAKS: dict[Provider, dict[str, tuple[Behaviour, ...]]] = {
+    "payments": {
+        "authorize": ("lost", "away", "down", "nonsense"),
+        "capture": ("lost", "away", "down", "no", "nonsense"),
+        "void": ("lost", "away", "down", "no", "nonsense"),
+        "lookup": ("away",),
+    },
+    "carrier": {
+        "book": ("lost", "away", "down", "no", "nonsense"),
+        "hand-over": ("lost", "away", "down", "no", "nonsense"),
+        "void": ("lost", "away", "down"),
+        "lookup": ("away",),
+    },
+}
+"""How each of them may go wrong until a person helps."""
 
 
 class Item(BaseModel):
@@ -113,6 +131,25 @@ class Misbehave(Item):
     how: Behaviour
 
 
+class Break(Item):
+    """An operation goes wrong every time from here on, until a person has it repaired."""
+
+    kind: Literal["break"] = "break"
+    step: int
+    provider: Provider
+    operation: str
+    how: Behaviour
+
+
+class Trip(Item):
+    """Somebody opens a circuit breaker by hand, for a while."""
+
+    kind: Literal["trip"] = "trip"
+    step: int
+    provider: Provider
+    seconds: float
+
+
 class Cut(Item):
     """The n-th transaction, signal or send loses its connection before it or after it."""
 
@@ -133,7 +170,8 @@ class Rebalance(Item):
 
 
 Happening = Annotated[
-    PlaceOrder | WishFor | Crash | Stop | Misbehave | Cut | Rebalance, Field(discriminator="kind")
+    PlaceOrder | WishFor | Crash | Stop | Misbehave | Break | Trip | Cut | Rebalance,
+    Field(discriminator="kind"),
 ]
 
 
@@ -152,6 +190,8 @@ class Plan(Item):
     """Pieces of each article."""
     threshold: int = 10
     """Failures in a row that open a circuit breaker."""
+    attempts: int = PROVIDER_ATTEMPTS
+    """How often a provider is asked before a person is."""
     relays: int = 1
     members: int = 1
     knows_keys: bool = True
@@ -182,7 +222,7 @@ def drawn(seed: int) -> Plan:
         Crash(when=_when(chance), order=chance.randrange(orders), worker=chance.choice(workers))
         for _ in range(_some(chance, (0, 1, 2, 4), (25, 35, 25, 15)))
     ]
-    return Plan(
+    plan = Plan(
         seed=seed,
         evicted=chance.choices((0.0, 0.1, 0.4, 1.0), (30, 35, 25, 10))[0],
         # More than it takes to send a full lane again: a server suggests it after thousands of events.
@@ -205,6 +245,11 @@ def drawn(seed: int) -> Plan:
             *(_rebalance(chance) for _ in range(_some(chance, (0, 1, 2), (50, 30, 20)))),
         ),
     )
+    # Drawn last: whatever is drawn before it stays what it was.
+    broken = [_break(chance, plan) for _ in range(_some(chance, (0, 1, 2, 3), (60, 20, 12, 8)))]
+    broken += [_trip(chance) for _ in range(_some(chance, (0, 1), (85, 15)))]
+    attempts = chance.choice((1, 2, 3)) if broken else PROVIDER_ATTEMPTS
+    return plan.model_copy(update={"attempts": attempts, "happenings": (*plan.happenings, *broken)})
 
 
 def _some(chance: Random, numbers: Sequence[int], weights: Sequence[int]) -> int:
@@ -266,6 +311,23 @@ def _misbehave(chance: Random) -> Misbehave:
     operation = chance.choice(list(CALLS[provider]))
     how = chance.choice(CALLS[provider][operation])
     return Misbehave(provider=provider, operation=operation, n=chance.choice((1, 1, 1, 2, 3)), how=how)
+
+
+def _break(chance: Random, plan: Plan) -> Break:
+    """Not for good where two attempts may be out at once: the late one would do what counts as refused."""
+    provider = chance.choice(get_args(Provider))
+    operation = chance.choice(list(BREAKS[provider]))
+    stops = any(isinstance(each, Stop) for each in plan.happenings)
+    ways: list[Behaviour] = [
+        how for how in BREAKS[provider][operation] if how not in ("no", "nonsense") or not stops
+    ]
+    step = 0 if chance.random() < 0.5 else _step(chance)
+    return Break(step=step, provider=provider, operation=operation, how=chance.choice(ways))
+
+
+def _trip(chance: Random) -> Trip:
+    provider = chance.choice(get_args(Provider))
+    return Trip(step=_step(chance), provider=provider, seconds=chance.choice((20, 90, 240)))
 
 
 def _cut(chance: Random) -> Cut:

@@ -11,8 +11,9 @@ import httpx
 from contracts.values import Address
 from tests.proof.simulation.scheduler import Scheduler
 
-Behaviour = Literal["ok", "lost", "away", "down", "no"]
-"""lost: done, but nobody is told. away: not done, and nobody is told. down: it says so. no: refused."""
+Behaviour = Literal["ok", "lost", "away", "down", "no", "nonsense"]
+"""lost: done, but nobody is told. away: not done, and nobody is told. down: it says so. no: refused.
+nonsense: it does not take the request as it is."""
 
 LABEL_COST_MINOR = 740
 _OPERATIONS = {"authorizations": "authorize", "labels": "book", "hand-overs": "hand-over"}
@@ -58,6 +59,8 @@ class Provider:
     scheduler: Scheduler
     behaviours: dict[str, list[Behaviour]] = field(default_factory=dict[str, list[Behaviour]])
     """For each operation, how the next calls go; then all goes well."""
+    broken: dict[str, Behaviour] = field(default_factory=dict[str, Behaviour])
+    """Operations that go like this every time, until somebody repairs them."""
     knows_keys: bool = True
     """False does again what is asked again under the same key: only its list of operations remembers."""
     ledger: list[Entry] = field(default_factory=list[Entry])
@@ -76,8 +79,8 @@ class Provider:
         behaviour = self._behaviour(operation)
         if behaviour == "away":
             raise httpx.ConnectError("away")
-        if behaviour == "down":
-            return Reply(503, {})
+        if behaviour in ("down", "nonsense"):
+            return Reply(503 if behaviour == "down" else 400, {})
         key = headers["Idempotency-Key"]
         if key not in self._answers or not self.knows_keys:
             self._answers[key] = (
@@ -89,8 +92,15 @@ class Provider:
         return self._answers[key]
 
     def _behaviour(self, operation: str) -> Behaviour:
+        if operation in self.broken:
+            return self.broken[operation]
         planned = self.behaviours.get(operation)
         return planned.pop(0) if planned else "ok"
+
+    def settle(self, operation: str, reference: str, amount_minor: int = 0) -> None:
+        """Somebody has done it by hand, at the provider's own desk, unless it was done before."""
+        if self._after(reference) is None:
+            self._note(operation, f"by-hand:{operation}:{reference}", reference, amount_minor)
 
     def _found(self, key: str) -> Reply:
         if self._behaviour("lookup") in ("away", "lost", "down"):

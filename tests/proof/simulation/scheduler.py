@@ -5,7 +5,7 @@ real, so they stop only where a twin says `await point(...)` or `await sleep(...
 """
 
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
@@ -77,6 +77,15 @@ def opened(gate: Gate) -> Awaitable[None]:
 
 
 @dataclass(eq=False, slots=True)
+class Attempted:
+    """What an activity may ask about its own try; the twin of temporalio's activity.Info."""
+
+    attempt: int
+    heartbeat_details: Sequence[Any] = ()
+    is_local: bool = False
+
+
+@dataclass(eq=False, slots=True)
 class Task:
     """A coroutine and where it stands."""
 
@@ -88,6 +97,8 @@ class Task:
     """What it is busy with; points inside are named after it."""
     stages: int = 0
     is_dead: bool = False
+    attempt: "Attempted | None" = None
+    """The try of a normal activity that it is."""
 
 
 @dataclass
@@ -155,6 +166,11 @@ class Scheduler:
             self._sleeping.pop(task, None)
         if not task.is_dead:
             self._go_on(task)
+
+    @property
+    def attempt(self) -> Attempted | None:
+        """Of the normal activity that runs now; None where none does."""
+        return self.current.attempt if self.current else None
 
     def begins(self, place: str) -> None:
         """The coroutine that runs now is busy with this."""

@@ -452,7 +452,8 @@ def raise_exception(tables: Tables, given: dict[str, Any]) -> list[Row]:
     if known := _open_exception(tables, given):
         tables.update("exceptions", (known["id"],), **told)
         return [{"id": known["id"]}]
-    row = given | told | {"raised_at": given["raised_at"] or tables.now(), "resolved_at": None}
+    raised_at = given["raised_at"] or tables.now()
+    row = given | told | {"raised_at": raised_at, "resolved_at": None, "claimed_by": None, "claimed_at": None}
     tables.put("exceptions", (given["id"],), row)
     return [{"id": given["id"]}]
 
@@ -470,6 +471,45 @@ def resolve_exception(tables: Tables, given: dict[str, Any]) -> int:
     said = {"resolution": given["resolution"], "resolved_by": given["by"]}
     tables.update("exceptions", (known["id"],), resolved_at=tables.now(), **said)
     return 1
+
+
+_EXCEPTIONS = "select *, extract(epoch from now() - raised_at)::float as age_seconds from exceptions "
+
+
+@statement(
+    _EXCEPTIONS
+    + """
+    where (resolved_at is null or %(resolved)s)
+      and (%(subject)s::text is null or subject = %(subject)s)
+      and (%(code)s::text is null or code = %(code)s)
+      and (%(after_at)s::timestamptz is null or (raised_at, id) > (%(after_at)s, %(after_id)s::uuid))
+    order by raised_at, id limit %(limit)s
+    """
+)
+def page_of_exceptions(tables: Tables, given: dict[str, Any]) -> list[Row]:
+    """Simulated people look at the first page."""
+    shown = [row for row in tables.all("exceptions") if row["resolved_at"] is None or given["resolved"]]
+    shown.sort(key=lambda row: (row["raised_at"], row["id"]))
+    return shown[: given["limit"]]
+
+
+@statement(_EXCEPTIONS + "where id = %(id)s")
+def find_exception(tables: Tables, given: dict[str, Any]) -> list[Row]:
+    row = tables.get("exceptions", given["id"])
+    return [row] if row else []
+
+
+@statement("""
+    update exceptions set claimed_by = %(by)s, claimed_at = coalesce(claimed_at, now())
+    where id = %(id)s and resolved_at is null and (claimed_by is null or claimed_by = %(by)s)
+    returning id
+    """)
+def claim_exception(tables: Tables, given: dict[str, Any]) -> list[Row]:
+    row = tables.get("exceptions", given["id"])
+    if row is None or row["resolved_at"] or row["claimed_by"] not in (None, given["by"]):
+        return []
+    tables.update("exceptions", (row["id"],), claimed_by=given["by"], claimed_at=tables.now())
+    return [{"id": row["id"]}]
 
 
 def _open_exception(tables: Tables, given: dict[str, Any]) -> Row | None:

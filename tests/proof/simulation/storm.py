@@ -8,6 +8,7 @@ from io import StringIO
 from random import Random
 from typing import Any, TypeVar
 
+from contracts.chassis import breakers
 from contracts.chassis.errors import TandemError
 from contracts.chassis.receipts import Granted
 from contracts.order import PlaceOrder
@@ -17,10 +18,12 @@ from order_service.order import Order
 from tests.proof.people import ACTOR, Operator, Wished
 from tests.proof.record import LogLine, Placed, Record, Sent
 from tests.proof.simulation import plan as plans
+from tests.proof.simulation.clerk import Clerk
 from tests.proof.simulation.clock import virtual
 from tests.proof.simulation.house import House
 from tests.proof.simulation.plan import Plan, WishFor
 from tests.proof.simulation.play import LONGEST, PATIENCE
+from tests.proof.simulation.providers import Provider
 from tests.proof.simulation.schedule import Injection
 from tests.proof.simulation.scheduler import BEGINNING
 from tests.proof.simulation.temporal import Endless, Room
@@ -79,7 +82,9 @@ class _Storm:
             warehouse=warehouse,
             stock=plan.stock,
             threshold=plan.threshold,
+            attempts=plan.attempts,
         )
+        self.clerk = Clerk(self.house, self.chance)
         self.scheduler = self.house.scheduler
         self.placed: dict[int, _Standing] = {}
         self.last_help = self.scheduler.now
@@ -100,11 +105,11 @@ class _Storm:
         for each in plan.happenings:
             match each:
                 case plans.Misbehave():
-                    provider = house.payments if each.provider == "payments" else house.carrier
+                    provider = self._provider(each.provider)
                     _plan(provider.behaviours.setdefault(each.operation, []), each.n, each.how)
                 case plans.Cut():
                     self._cut(each)
-                case plans.PlaceOrder() | plans.Stop() | plans.Rebalance():
+                case plans.PlaceOrder() | plans.Stop() | plans.Rebalance() | plans.Break() | plans.Trip():
                     self.due.setdefault(each.step, []).append(each)
                 case plans.WishFor() | plans.Crash() if each.when.step is not None:
                     self.due.setdefault(each.when.step, []).append(each)
@@ -148,6 +153,8 @@ class _Storm:
                 self._notice()
                 if self.chance.random() < HELPS:
                     self._work()
+                if self.clerk.has_work and self.chance.random() < HELPS:
+                    self.scheduler.run(self.clerk.help())
                 if self.scheduler.steps > most:
                     raise Endless(f"{most} steps")
             if self._place_next() or self._work():
@@ -186,8 +193,22 @@ class _Storm:
                     group.rewind(each.rewind)
                     for side in (self.house.orders, self.house.parcels):
                         side.machinery.rung("records")
+                case plans.Break():
+                    self._provider(each.provider).broken[each.operation] = each.how
+                case plans.Trip():
+                    self.scheduler.run(self._trip(each))
                 case _:
                     pass
+
+    def _provider(self, name: plans.Provider) -> Provider:
+        return self.house.payments if name == "payments" else self.house.carrier
+
+    async def _trip(self, trip: plans.Trip) -> None:
+        side = self.house.orders if trip.provider == "payments" else self.house.parcels
+        with suppress(TandemError):
+            await breakers.set_by_hand(
+                side.real_database, trip.provider, "OPEN", reason="drill", actor=ACTOR, seconds=trip.seconds
+            )
 
     def _place(self, asked: plans.PlaceOrder) -> None:
         place = self.orders.index(asked)
@@ -290,7 +311,9 @@ class _Storm:
         moment = self.scheduler.next_moment
         if moment is not None and moment <= self.last_help + PATIENCE:
             self.scheduler.advance()
-        elif any(self.scheduler.run(each.operator.set_free()) for each in self.placed.values()):
+        elif self.scheduler.run(self.clerk.help(repairs=True)) or any(
+            self.scheduler.run(each.operator.set_free()) for each in self.placed.values()
+        ):
             self.last_help = self.scheduler.now
             self.helps += 1
             if self.helps > MOST_HELPS:

@@ -18,10 +18,11 @@ from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 from contracts.chassis.errors import TandemError
+from contracts.chassis.temporal.patience import SPENT, why
 from contracts.chassis.temporal.translation import translated
 from tests.proof.simulation import runner
 from tests.proof.simulation.runner import Command, Instance, Job, Run
-from tests.proof.simulation.scheduler import Scheduler, point, sleep
+from tests.proof.simulation.scheduler import Attempted, Scheduler, point, sleep
 
 TASK_TIMEOUT_SECONDS = 10.0
 """After so long the server gives a dead worker's workflow task to another one."""
@@ -295,7 +296,7 @@ class Server:
             case "cancel_timer":
                 execution.timers.discard(command.cancel_timer.seq)
             case "schedule_activity":
-                self._attempt(Attempt(execution, worker, command, 1))
+                self._attempt(Attempt(execution, worker, command, Attempted(1)))
             case "complete_workflow_execution":
                 execution.result = command.complete_workflow_execution.result
                 self._close(execution, Status.COMPLETED)
@@ -357,6 +358,8 @@ class Server:
         """One attempt of a normal activity; its completion or its next attempt is on its way."""
         asked, execution = attempt.command.schedule_activity, attempt.execution
         under_way = self._attempts[attempt.worker.name]
+        if self._scheduler.current is not None:
+            self._scheduler.current.attempt = attempt.told
         try:
             result = await self._run(attempt.worker, asked.activity_type, asked.arguments, is_local=False)
         except ApplicationError as error:
@@ -391,9 +394,10 @@ class Server:
             told = translated(error, is_local=is_local)
             if not isinstance(told, ApplicationError):
                 raise
-            if not isinstance(error, TandemError):
+            if not (isinstance(error, TandemError) or _is_spent(error)):
                 self.troubles.append(f"{place}: {type(error).__name__}: {error}")
-            raise told from error
+            # What is Temporal's own word already has its own reason.
+            raise told from (None if told is error else error)
         return runner.packed(result)[0]
 
     def _worker_died(self, name: str) -> None:
@@ -427,7 +431,11 @@ class Attempt:
     execution: Execution
     worker: Worker
     command: Command
-    number: int
+    told: Attempted
+
+    @property
+    def number(self) -> int:
+        return self.told.attempt
 
     @property
     def seconds(self) -> float:
@@ -435,7 +443,14 @@ class Attempt:
         return self.command.schedule_activity.start_to_close_timeout.ToTimedelta().total_seconds()
 
     def next(self) -> "Attempt":
-        return Attempt(self.execution, self.worker, self.command, self.number + 1)
+        """With what this one has told in its heartbeat."""
+        told = Attempted(self.number + 1, self.told.heartbeat_details)
+        return Attempt(self.execution, self.worker, self.command, told)
+
+
+def _is_spent(error: Exception) -> bool:
+    """Its tries were, and of nothing that is our own mistake."""
+    return isinstance(error, ApplicationError) and error.type == SPENT and why(error).fault != "bug"
 
 
 def _turn(at: datetime, jobs: Sequence[Job], commands: Sequence[Command], wants_room: bool) -> Turn:

@@ -4,7 +4,18 @@ import json
 from typing import Any
 
 from contracts import fulfillment, order
-from tests.proof.record import Effect, Ended, Fact, Level, Published, ReceiptRow, Record, Service, View
+from tests.proof.record import (
+    Effect,
+    Ended,
+    Fact,
+    Level,
+    Published,
+    ReceiptRow,
+    Record,
+    Service,
+    View,
+    Waiting,
+)
 from tests.proof.simulation.database import Row
 from tests.proof.simulation.house import House, Side
 from tests.proof.simulation.providers import Entry
@@ -108,6 +119,9 @@ def _write_side(record: Record, service: Service, side: Side) -> None:
     for row in tables.all("pii"):
         if row["kind"] == "address":
             record.addresses[row["ref"], row["version"]] = row["content"]
+    for row in tables.all("exceptions"):
+        told = (row["stream"], str(row["code"]), row["step"], row["resolved_at"] is None)
+        record.exceptions.append(Waiting(service, *told))
     for row in tables.all("stock"):
         names = ("sku", "initial", "available", "held", "shipped")
         record.stock.append(Level(*(row[name] for name in names)))
