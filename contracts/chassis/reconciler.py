@@ -47,7 +47,7 @@ class Kind(StrEnum):
     WORKFLOW_COMPLETED = "WORKFLOW_COMPLETED"
     """It says that it is done, and its stream is open."""
     NO_PROGRESS = "NO_PROGRESS"
-    """It runs, and for long nothing happened that has no reason."""
+    """It runs, and for long nothing happened that has no reason; or something in it fails again and again."""
     OUTCOME_UNHEARD = "OUTCOME_UNHEARD"
     """The parcel has ended, and its order waits for that."""
     FULFILLMENT_UNHEARD = "FULFILLMENT_UNHEARD"

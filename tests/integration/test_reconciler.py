@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,18 +19,22 @@ from temporalio.service import RPCError
 import fulfillment_service.bootstrap.housekeeping as parcels_housekeeping
 import order_service.bootstrap.housekeeping as orders_housekeeping
 from contracts import order as contract
+from contracts.chassis import exceptions
 from contracts.chassis.housekeeping import Housekeeping, keep_schedule, schedule_id
 from contracts.chassis.knocks import KnockRelay
 from contracts.chassis.postgres import Database
 from contracts.chassis.roles import housekeeping as roles
 from contracts.chassis.settings import HousekeepingSettings, Profile, RelaySettings, TemporalSettings
-from contracts.chassis.temporal import Delivery
+from contracts.chassis.temporal import Delivery, presence
 from deploy.local.ports import Ports
 from deploy.local.stack import Stack
 from fulfillment_service.bootstrap import relay as parcels_relay
+from fulfillment_service.intake import Intake as ParcelIntake
 from order_service.bootstrap.relay import HOME
 from order_service.fulfillment_bridge import FulfillmentBridge
+from order_service.intake import Intake as OrderIntake
 from order_service.order import Step
+from order_service.workflow import OrderWorkflow
 from tests.integration.fulfillment.house import eventually
 from tests.integration.pair import Pair, open_pair
 
@@ -128,6 +134,61 @@ async def test_what_was_ended_and_forgotten_is_found_and_ships(pair: Pair):
         assert await pair.workflow(order_id).result() == "SHIPPED"
         assert await pair.effects("payments", order_id) == ["authorize", "capture"]
         assert await pair.effects("carrier", order_id) == ["label", "hand-over"]
+
+
+class _Mistake(Exception): ...
+
+
+async def test_a_mistake_in_an_activity_is_told_and_once_it_is_mended_all_goes_on(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+):
+    """Tried without limit by Temporal while a hold stands: the look names what fails, in both services."""
+
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise _Mistake
+
+    async with pair.working(), both(pair) as (of_orders, of_parcels):
+        order_id = await pair.place("mistaken", "manual")
+        await deliver(pair)
+        await pair.begins(order_id, "pick:1")
+        with monkeypatch.context() as patch:
+            for kind in (OrderIntake, ParcelIntake):
+                patch.setattr(kind, "submit", broken)
+            await pair.workflow(order_id).signal("cancelOrder")
+            await pair.parcel(order_id).signal("pauseFulfillment")
+            for kept, database, subject in (
+                (of_orders, pair.database, order_id),
+                (of_parcels, pair.warehouse, f"{order_id}-1"),
+            ):
+                told = await eventually(partial(_told, kept, database, subject), what="the exception")
+                assert told["fails"] == "submit"
+                assert told["error"] == "_Mistake"
+        await pair.completes(order_id, "pick:1")
+        assert await pair.workflow(order_id).result() == "CANCELLED"
+
+
+async def test_a_mistake_in_a_workflow_is_told_too(pair: Pair, monkeypatch: pytest.MonkeyPatch):
+    """Its task fails each time, so no activity of it does; nothing that is wished of it would be heard."""
+
+    def broken(_: OrderWorkflow) -> None:
+        raise _Mistake
+
+    async with pair.working(), both(pair) as (of_orders, _):
+        with monkeypatch.context() as patch:
+            patch.setattr(OrderWorkflow, "_hold_stock", broken)
+            patch.setattr(presence, "TRIES_OF_A_BUG", 1)  # Temporal tries it every ten seconds
+            order_id = await pair.place("mistaken-workflow")
+            await deliver(pair)
+            told = await eventually(partial(_told, of_orders, pair.database, order_id), what="the exception")
+            assert told["fails"] == "workflow task"
+        assert await pair.workflow(order_id).result() == "SHIPPED"
+
+
+async def _told(kept: Housekeeping, database: Database, subject: str) -> Mapping[str, Any] | None:
+    """What a person is told of it after another look."""
+    await kept.reconcile()
+    rows = await exceptions.page(database, subject=subject)
+    return rows[0]["evidence"] if rows else None
 
 
 async def test_any_number_of_workers_keep_one_schedule(pair: Pair):

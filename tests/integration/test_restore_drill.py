@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import Any, LiteralString, cast
 
+import httpx
 import psycopg
 import pytest
 import pytest_asyncio
@@ -17,6 +18,7 @@ from contracts.chassis.postgres import Database, Row
 from contracts.values import Code
 from deploy.local.stack import Stack
 from order_service.order import Step
+from tests.integration.doors import open_doors
 from tests.integration.fulfillment.house import eventually
 from tests.integration.pair import Pair, open_pair
 
@@ -70,7 +72,9 @@ def backups(engines: Stack, orders_url: str, fulfillments_url: str) -> Backups:
 STEPS = ("pick:1", "pick:2", "pick:3", "quality", "pack")
 
 
-async def test_nothing_goes_out_until_a_person_says_that_the_store_is_right(pair: Pair, backups: Backups):
+async def test_nothing_goes_out_until_a_person_says_that_the_store_is_right(
+    pair: Pair, backups: Backups, orders_url: str, fulfillments_url: str
+):
     """A held order and a parcel half picked are put back to that; money and label are out already.
 
     Knocked for, all that has seen more stops and says so, and no provider hears a word. Taken as it is, each
@@ -102,8 +106,11 @@ async def test_nothing_goes_out_until_a_person_says_that_the_store_is_right(pair
         assert await ledgers(pair) == before
         await pair.workflow(picked).signal("knock")  # whose stream is as long as ever
 
-        await take_as_it_is(pair.database, of_orders)
-        await take_as_it_is(pair.warehouse, of_parcels)
+        async with open_doors(orders_url, fulfillments_url) as doors:
+            for each in of_orders:
+                await is_taken_as_it_is(doors.http["orders"], each)
+            for each in of_parcels:
+                await is_taken_as_it_is(doors.http["fulfillments"], each)
         await completes(pair, picked, (*STEPS[1:], "hand-over"))
         assert await pair.workflow(picked).result() == "SHIPPED"
 
@@ -154,10 +161,19 @@ async def troubles(database: Database, subjects: Sequence[str]) -> list[Row]:
     return await eventually(raised, what=f"an exception for each of {subjects}")
 
 
-async def take_as_it_is(database: Database, rows: Sequence[Row]) -> None:
-    for row in rows:
-        async with database.transaction() as connection:
-            assert await exceptions.resolve_one(connection, row["id"], resolution="skip", by="operator")
+async def is_taken_as_it_is(door: httpx.AsyncClient, row: Row) -> None:
+    """Skipped over REST, which is one of the two ways out that are offered; looked at first, and once."""
+    path, ada = f"/exceptions/{row['id']}", {"X-Actor": "ada"}
+    assert (await door.get(path)).json()["resolutions"] == ["retry", "skip"]
+    tried = await door.post(f"{path}/skip", headers=ada, params={"dryRun": "true"})
+    assert tried.status_code == 200, tried.text
+    assert (await door.get(path)).json()["resolvedAt"] is None
+    skipped = await door.post(f"{path}/skip", headers=ada, json={"reason": "the newer one is gone"})
+    assert (skipped.status_code, skipped.json()["status"]) == (200, "EFFECTIVE")
+    shown = (await door.get(path)).json()
+    assert (shown["resolution"], shown["resolvedBy"]) == ("skip", "ada")
+    again = await door.post(f"{path}/retry", headers=ada)
+    assert (again.status_code, again.json()["code"]) == (409, "ALREADY_ENDED")
 
 
 async def is_given_up(pair: Pair, order_id: str) -> None:

@@ -58,7 +58,7 @@ def open_stream_rule(
         findings = [
             _finding(subject, row, presence, case)
             for row, presence in zip(rows, present.values(), strict=True)
-            if (case := _absence(subject, row, presence) or judge(row))
+            if (case := _absence(subject, row, presence) or _failure(presence) or judge(row))
         ]
         is_full = len(rows) == settings.reconcile_page
         return Seen(findings, cursor=rows[-1]["id"] if is_full else "")
@@ -75,14 +75,21 @@ def _absence(subject: Subject, row: Row, presence: Presence) -> Case | None:
     return Case(Kind.WORKFLOW_MISSING, "no workflow runs for it", knock)
 
 
+def _failure(presence: Presence) -> Case | None:
+    """A mistake of ours, which no hold and no person's step explains."""
+    if presence.failing is None:
+        return None
+    return Case(Kind.NO_PROGRESS, f"its {presence.failing.what} fails again and again")
+
+
 def _finding(subject: Subject, row: Row, presence: Presence, case: Case) -> Finding:
     return Finding(
         case.kind,
         row["id"],
         subject.stream(row["id"]),
         f"{subject.noun} {row['id']} at {row['step']}: {case.reason}",
-        {"status": row["status"], "step": row["step"], "workflow": presence.run},
-        mark="" if presence.is_running else presence.run_id or f"v{row['version']}",
+        {"status": row["status"], "step": row["step"], **presence.evidence},
+        mark=presence.mark(row["version"]),
         version=row["version"],
         repair=case.repair,
     )

@@ -18,7 +18,7 @@ from contracts.chassis.knocks import Knock
 from contracts.chassis.postgres import Connection, Database, Row
 from contracts.chassis.reconciler import Reconciler, Rule
 from contracts.chassis.settings import HousekeepingSettings, PostgresSettings
-from contracts.chassis.temporal.presence import Attendance, Presence
+from contracts.chassis.temporal.presence import Attendance, Failing, Presence
 from contracts.values import Code, Hold, LineItem
 from deploy.local.stack import Stack
 from order_service import inventory
@@ -324,6 +324,25 @@ async def test_an_order_without_progress_is_knocked_and_then_told(house: House):
     await house.adds(order_id, *paid("g")[1:])
     await house.looks()
     assert await house.rows("select 1 from exceptions where resolved_at is null") == []
+
+
+async def test_a_mistake_that_is_tried_for_ever_is_told_at_once(house: House):
+    """Whatever explains that nothing happens does not explain that. Once for each version of the stream."""
+    order_id = await house.order(StockHeld(), HoldPlaced(hold=Hold(handle="review")))
+    house.workflows.other = {
+        contract.workflow_id(order_id): Presence("RUNNING", "r", Failing("submit", 9, "KeyError"))
+    }
+    await house.ages(timedelta(minutes=3))
+    assert await house.looks() == [("NO_PROGRESS", order_id, "RAISED")]
+    assert await house.looks() == []
+    [row] = await house.rows("select reason, evidence from exceptions")
+    assert row["reason"] == f"order {order_id} at authorize: its submit fails again and again"
+    assert row["evidence"]["fails"] == "submit"
+    assert row["evidence"]["error"] == "KeyError"
+    await house.adds(order_id, HoldPlaced(hold=Hold(handle="another")))
+    await house.looks()  # it has moved on, by somebody else's hand
+    await house.ages(timedelta(minutes=3))
+    assert await house.looks() == [("NO_PROGRESS", order_id, "RAISED")]
 
 
 async def test_an_order_that_did_not_hear_how_its_parcel_ended_asks(house: House):
