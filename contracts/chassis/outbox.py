@@ -210,8 +210,10 @@ class OutboxRelay:
     async def _notice_new_cluster(self) -> None:
         """A Kafka cluster we have not met holds nothing of ours: everything still kept is unpublished again.
 
-        The embedded broker keeps its records in memory only, so its every start is a new cluster. New fences
-        keep a relay that is sending to the old one right now from marking what the new one has not got."""
+        The embedded broker keeps its records in memory only, so its every start is a new cluster; until it is
+        met here, the publisher sends it nothing. What cannot be noticed is a log that was lost under the same
+        name: a topic that somebody deleted and made again. New fences keep a relay that is sending to the old
+        one right now from marking what the new one has not got."""
         if self._cluster_id is None:
             return
         met = await self._cluster_id()

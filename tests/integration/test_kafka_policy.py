@@ -22,6 +22,7 @@ from contracts.chassis.kafka.publisher import Publisher
 from contracts.chassis.kafka.records import IncomingRecord, record_span
 from contracts.chassis.settings import KafkaSettings, TelemetrySettings
 from contracts.chassis.telemetry.tracing import configure_tracing
+from tests.proof.chaos.proxy import Proxy
 
 MOCK = """
 import signal
@@ -279,3 +280,27 @@ async def test_a_publisher_survives_its_broker(tmp_path: Path):
             assert isinstance(outcome, Unavailable)
     with EmbeddedBroker() as (address, _):
         assert await cluster_id(settings_for(address)) != first
+
+
+async def test_another_cluster_behind_the_same_address_gets_nothing_until_it_is_met(topic: str):
+    """Neither from a producer that lost its connection nor from a new one: the older records are first."""
+    with EmbeddedBroker() as (address, process), EmbeddedBroker() as (other, _):
+        now = [address]
+        async with Proxy("kafka", lambda: now[0], is_kafka=True) as proxy:
+            settings = settings_for(proxy.address, request_timeout_seconds=5.0)
+            async with Publisher(settings) as publisher:
+                first = await publisher.cluster_id()
+                assert await publisher.send([Record("ORD-1", b"1", topic)]) == [None]
+                process.kill()
+                process.wait()
+                now[0] = other
+                for _ in range(2):
+                    (outcome,) = await publisher.send([Record("ORD-1", b"2", topic)])
+                    assert isinstance(outcome, Unavailable)
+                assert await publisher.cluster_id() != first
+                both = [Record("ORD-1", b"1", topic), Record("ORD-1", b"2", topic)]
+                assert await publisher.send(both) == [None, None]
+            shelf = Shelf()
+            async with reading(settings_for(other), [topic], shelf):
+                await eventually(lambda: len(shelf.records) >= 2)
+    assert shelf.bodies == [b"1", b"2"]

@@ -8,10 +8,11 @@ and partition. No transactions: aiokafka speaks version 0 of that protocol.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, cast
+from weakref import WeakSet
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -22,11 +23,12 @@ from aiokafka.errors import (
     RecordListTooLargeError,
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.protocol.metadata import MetadataRequest
 from opentelemetry.trace import Span, SpanKind
 
 from contracts.chassis import telemetry
 from contracts.chassis.errors import TandemError, Unavailable, Unsendable
-from contracts.chassis.kafka.connection import connection, partitions_of
+from contracts.chassis.kafka.connection import cluster_id, connection, partitions_of
 from contracts.chassis.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -58,12 +60,24 @@ class Publisher:
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
         self._partitions: dict[str, int] = {}
+        self._met: str | None = None
+        """The only cluster that gets anything, once we have met one."""
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._give_up()
+
+    async def cluster_id(self) -> str:
+        """The name of the cluster behind the address, which from now on is the one that gets the records.
+
+        Raises Unavailable when it does not answer."""
+        met = await cluster_id(self._settings)
+        if met != self._met:
+            await self._give_up()
+            self._met = met
+        return met
 
     async def send(self, records: Sequence[OutgoingRecord]) -> list[BaseException | None]:
         """For each record None when all replicas have it, Unsendable when they never will, else Unavailable.
@@ -136,6 +150,8 @@ class Publisher:
         if unknown := topics - self._partitions.keys():
             self._partitions.update(await partitions_of(self._settings, unknown))
         if self._producer is None:
+            if self._met not in (None, await cluster_id(self._settings)):
+                raise Unavailable("another Kafka cluster is there, which the relay has not met")
             producer = AIOKafkaProducer(
                 **connection(self._settings),
                 acks="all",
@@ -143,6 +159,8 @@ class Publisher:
                 max_batch_size=64 * 1024,
                 max_request_size=_LARGEST_BYTES,
             )
+            if self._met is not None:
+                _stay_with(self._met, producer)
             try:
                 async with asyncio.timeout(self._settings.request_timeout_seconds):
                     await producer.start()
@@ -167,6 +185,34 @@ class Publisher:
             await asyncio.wait([sender.sender_task])
         producer._message_accumulator.fail_all(KafkaError("given up"))  # pyright: ignore[reportPrivateUsage]
         await producer.stop()
+
+
+def _stay_with(met: str, producer: AIOKafkaProducer) -> None:
+    """Each new connection of the producer is asked whose it is before it carries anything.
+
+    A broker that lost its log comes back behind the same address, and the producer would go on there: newer
+    records would be first. So it reaches nobody, and is given up until the relay has met the other one."""
+    connect: Callable[..., Any] = producer.client._get_conn  # pyright: ignore[reportPrivateUsage]
+    trusted = WeakSet[Any]()
+
+    async def trustworthy(node_id: Any, **how: Any) -> Any:
+        link = await connect(node_id, **how)
+        if link is None or link in trusted:
+            return link
+        try:
+            answer = await link.send(MetadataRequest([]))
+        except (KafkaError, OSError, TimeoutError):
+            link.close()
+            return None
+        if str(answer.cluster_id) == met:
+            trusted.add(link)
+            return link
+        log.warning("another kafka cluster behind the same address")
+        link.close()
+        producer._message_accumulator.fail_all(KafkaError("another cluster"))  # pyright: ignore[reportPrivateUsage]
+        return None
+
+    producer.client._get_conn = trustworthy  # pyright: ignore[reportPrivateUsage]
 
 
 @dataclass(frozen=True, slots=True)

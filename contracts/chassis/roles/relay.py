@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import LiteralString
 
 from contracts.chassis.backlog import Backlog
-from contracts.chassis.kafka.connection import cluster_id
 from contracts.chassis.kafka.publisher import Publisher
 from contracts.chassis.knocks import KnockRelay
 from contracts.chassis.lifecycle import Health, Role
@@ -78,7 +77,7 @@ async def relay(home: Home, settings: ServiceSettings, health: Health) -> AsyncG
             database,
             publisher.send,
             settings.relay,
-            cluster_id=lambda: cluster_id(settings.kafka),
+            cluster_id=publisher.cluster_id,
             progress=health.watch("outbox"),
         )
         knocking = KnockRelay(database, delivery.deliver, settings.relay, health.watch("knocks"))
