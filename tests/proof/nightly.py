@@ -1,4 +1,4 @@
-"""Everything that takes a night: simulation and chaos at full size, long outages, and recovery from kills."""
+"""Everything that takes a night: simulation and chaos at full size, outages, recovery, and upgrades."""
 
 import argparse
 import importlib
@@ -15,6 +15,7 @@ from tests.proof.chaos.house import libfaketime
 from tests.proof.chaos.outage import outage
 from tests.proof.checks import Violation
 from tests.proof.report import Report, figures_of
+from tests.proof.upgrade.stories import upgrades
 
 RECOVERS = "the pair goes on soon after a kill"
 
@@ -97,4 +98,5 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], Sequence[tuple[str, Report]]]
     "kafka-outage": _kafka_outage,
     "temporal-outage": _temporal_outage,
     "recovery": _recovery,
+    "upgrade": lambda _: [("upgrade", upgrades())],
 }

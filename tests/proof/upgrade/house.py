@@ -1,5 +1,6 @@
 """A stack whose workers are of a release of their own, and are exchanged while orders wait."""
 
+import subprocess
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from deploy.local import processes
+from deploy.local import processes, temporal
 from deploy.local.child import Child, Plan
 from deploy.local.ports import Ports
 from deploy.local.processes import SERVICES
@@ -44,14 +45,16 @@ class House(Stack):
         return (plan for plan in super()._service_plans() if not plan.name.endswith("-worker"))
 
     @contextmanager
-    def crew(self, release: Release, *, is_judged: bool = True) -> Generator["Crew"]:
-        """Both workers of that release work; what they log is judged with the rest of the run, or is not."""
+    def crew(self, release: Release, *, build: str = "", is_judged: bool = True) -> Generator["Crew"]:
+        """Both workers of that release work, as this build of their deployments where it has a name.
+
+        What they log is judged with the rest of the run, or is not."""
         if release not in self._homes:
             self._homes[release] = release.made(self._releases)
         ports = Ports.counted_from(self._next_port)
         self._next_port = max(ports.taken.values()) + 1
         logs = self.state.logs if is_judged else self.state.folder / "unjudged"
-        crew = Crew(self, release, self._homes[release], ports, logs)
+        crew = Crew(self, release, build, self._homes[release], ports, logs)
         with crew:
             yield crew
 
@@ -59,8 +62,11 @@ class House(Stack):
 class Crew:
     """The workers of both services, of one release."""
 
-    def __init__(self, house: House, release: Release, home: Path, ports: Ports, logs: Path) -> None:
+    def __init__(
+        self, house: House, release: Release, build: str, home: Path, ports: Ports, logs: Path
+    ) -> None:
         self.release = release
+        self._build = build
         self._house = house
         self._ports = ports
         self._children = [
@@ -73,7 +79,10 @@ class Crew:
         port = self._ports[name]
 
         def environment() -> Json:
-            return self._house.environment(service, "worker") | {"TANDEM_HEALTH_PORT": str(port)}
+            own = {"TANDEM_HEALTH_PORT": str(port)}
+            if self._build:
+                own |= {"TANDEM_DEPLOYMENT_NAME": deployment(service), "TANDEM_BUILD_ID": self._build}
+            return self._house.environment(service, "worker") | own
 
         log = logs / f"{name}-{self.release.name}-{port}.log"
         return replace(processes.role_plan(service, "worker", port, log, environment), folder=home)
@@ -94,10 +103,16 @@ class Crew:
             list(pool.map(do, self._children))
 
 
+def deployment(service: processes.Service) -> str:
+    """As the Helm chart names it."""
+    return f"tandem/{processes.child_name(service, 'worker')}"
+
+
 class Temporal:
-    """What Temporal knows of a workflow, by its own HTTP door."""
+    """What Temporal knows of a workflow, by its own HTTP door, and what an operator tells it."""
 
     def __init__(self, house: House) -> None:
+        self._address = house.temporal_address
         self._http = httpx.Client(
             base_url=f"http://127.0.0.1:{house.ports['temporal-http']}/api/v1/namespaces", timeout=30
         )
@@ -128,6 +143,19 @@ class Temporal:
         """How many guarded steps its newest run took as new ones."""
         told = self._events(namespace, workflow_id, "markerRecordedEventAttributes")
         return sum(each["markerName"] == "core_patch" for each in told)
+
+    def build(self, namespace: Namespace, workflow_id: str) -> str:
+        """The build of its worker's deployment that it is pinned to."""
+        info: Json = self._get(f"{namespace}/workflows/{workflow_id}").get("workflowExecutionInfo", {})
+        return info.get("versioningInfo", {}).get("deploymentVersion", {}).get("buildId", "")
+
+    def line(self, namespace: Namespace, *words: str) -> bool:
+        """What `temporal` was told is done; False where it was refused."""
+        where = ["--address", self._address, "--namespace", namespace]
+        done = subprocess.run(
+            [temporal.binary(), *words, *where], check=False, capture_output=True, timeout=60
+        )
+        return done.returncode == 0
 
     def _events(self, namespace: Namespace, workflow_id: str, kind: str) -> list[Json]:
         found = self._get(f"{namespace}/workflows/{workflow_id}/history")
