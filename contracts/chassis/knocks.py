@@ -48,14 +48,31 @@ Deliver = Callable[[DueKnock], Awaitable[None]]
 """Returns when the workflow has the signal or will never need it; raises when it should be tried again."""
 
 
+# A wish for a workflow that was not started yet may be the one that starts it, and is in its trace then.
+_ADD: LiteralString = """
+    insert into knocks (workflow_id, signal, command_id, traceparent)
+    values (
+        %(workflow_id)s,
+        %(signal)s,
+        %(command_id)s,
+        coalesce(
+            (select traceparent from knocks where workflow_id = %(workflow_id)s order by id limit 1),
+            %(traceparent)s
+        )
+    )
+    """
+
+
 async def add(connection: Connection, knock: Knock) -> None:
-    """The knock is delivered after this transaction committed."""
+    """The knock is delivered after this transaction committed; the first one that waits lends its trace."""
     await connection.queue(
-        """
-        insert into knocks (workflow_id, signal, command_id, traceparent)
-        values (%s, %s, %s, %s)
-        """,
-        (knock.workflow_id, knock.signal, knock.command_id, current_traceparent()),
+        _ADD,
+        {
+            "workflow_id": knock.workflow_id,
+            "signal": knock.signal,
+            "command_id": knock.command_id,
+            "traceparent": current_traceparent(),
+        },
     )
     connection.bells.add(CHANNEL)
 

@@ -382,8 +382,8 @@ def projections_are_the_fold(record: Record) -> Iterator[Violation]:
 
 
 def every_order_is_one_connected_trace(record: Record) -> Iterator[Violation]:
-    """What its workflows did is in the trace of a request: of the placing, or of a wish that came first."""
-    asked: dict[str, set[str | None]] = {}
+    """What its workflows did is in the trace of the request that placed it, whoever started them."""
+    placed: dict[str, str] = {}
     done: dict[str, set[str | None]] = {}
     for fact in record.facts:
         order = _order_of(fact.stream)
@@ -391,12 +391,12 @@ def every_order_is_one_connected_trace(record: Record) -> Iterator[Violation]:
             order = fact.stream.removeprefix("fulfillment-").rpartition("-")[0]
         if (fact.command_id or "").startswith(_WORKFLOWS):
             done.setdefault(order, set()).add(fact.trace)
-        elif fact.trace:
-            asked.setdefault(order, set()).add(fact.trace)
-    for order, begun in asked.items():
+        elif fact.trace and fact.version == 1 and fact.stream.startswith("order-"):
+            placed[order] = fact.trace
+    for order, trace in placed.items():
         traces = done.get(order, set())
-        if len(traces) > 1 or not traces <= begun:
-            yield Violation(TRACE, f"{order} went on in {traces}, asked for in {begun}")
+        if not traces <= {trace}:
+            yield Violation(TRACE, f"{order} went on in {traces}, placed in {trace}")
 
 
 def no_log_names_a_person(record: Record) -> Iterator[Violation]:

@@ -175,10 +175,13 @@ def lose_the_trace(record: Record) -> None:
 
 
 def change_the_trace(record: Record) -> None:
-    """Half of the way is in the trace of a wish."""
+    """A wish came first, and the whole way of the order is in its trace."""
     append(record, "order-", "HoldPlaced", handle="h")
-    record.facts[-1] = replace(record.facts[-1], trace="t2")
-    lose_the_trace(record)
+    record.facts = [
+        fact if fact.version == 1 else replace(fact, trace="t2", command_id="order-workflow-x/y")
+        for fact in record.facts
+    ]
+    record.facts[-1] = replace(record.facts[-1], trace="t2", command_id="wish")
 
 
 def name_somebody(record: Record) -> None:

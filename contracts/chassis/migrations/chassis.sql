@@ -89,6 +89,7 @@ create table knocks (
     last_error text
 );
 create index knocks_due on knocks (due_at);
+create index knocks_workflow on knocks (workflow_id);
 
 create table inbox (
     consumer text not null,

@@ -10,6 +10,7 @@ from contracts.chassis.errors import Refused, Unavailable
 from contracts.chassis.knocks import DueKnock, Knock, KnockRelay
 from contracts.chassis.postgres import Database, Row
 from contracts.chassis.settings import RelaySettings
+from contracts.chassis.telemetry import attached
 
 SETTINGS = RelaySettings(backoff_seconds=0.05, max_backoff_seconds=0.2, poll_seconds=0.1, knock_batch_size=10)
 
@@ -40,6 +41,24 @@ async def waiting(database: Database) -> list[Row]:
         from knocks order by id
         """
     )
+
+
+async def test_a_wish_that_may_be_first_is_in_the_trace_of_the_start(database: Database):
+    """A workflow that nobody started yet begins in the trace of the request that asked for it first."""
+    start, wish = (f"00-{digit * 32}-{digit * 16}-01" for digit in "12")
+    with attached(start):
+        await put(database, "w")
+    with attached(wish):
+        await put(database, "w", "other")
+    assert await database.fetch("select workflow_id, traceparent from knocks order by id") == [
+        {"workflow_id": "w", "traceparent": start},
+        {"workflow_id": "w", "traceparent": start},
+        {"workflow_id": "other", "traceparent": wish},
+    ]
+    await database.execute("delete from knocks")
+    with attached(wish):
+        await put(database, "w")
+    assert await database.fetch("select traceparent from knocks") == [{"traceparent": wish}]
 
 
 async def test_a_knock_is_delivered_and_gone(database: Database):
