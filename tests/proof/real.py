@@ -22,7 +22,7 @@ import fulfillment_service.bootstrap.relay as fulfillment_relay
 import order_service.bootstrap as order_bootstrap
 import order_service.bootstrap.relay as order_relay
 from contracts import fulfillment, order
-from contracts.chassis import temporal
+from contracts.chassis import breakers, temporal
 from contracts.chassis.external_calls import ExternalCalls
 from contracts.chassis.knocks import CHANNEL, KnockRelay
 from contracts.chassis.postgres import Database, Listener
@@ -43,15 +43,18 @@ from order_service.workflow import OrderWorkflow
 from tests.proof import recording
 from tests.proof.people import ACTOR, Operator, Side, Wished
 from tests.proof.record import Ended, Record, Sent, Service
-from tests.proof.simulation.play import ORDER
+from tests.proof.simulation.play import order_of
 from tests.proof.simulation.schedule import SCRIPTS, Injection, Schedule
 
-LOOK_SECONDS = 0.2
-STILL = 3
-"""So many looks in a row find nothing under way before people do the next thing."""
-SETTLED_SECONDS = 90.0
+LOOK_SECONDS = 0.25
+SETTLED_SECONDS = 600.0
+"""A machine may be slow; what is stuck is stuck for good."""
+AT_ONCE = 16
+"""So many orders are on their way side by side; most of the time each of them waits."""
+PATIENT = 10_000
+"""Failures in a row that open a breaker: one order's provider is no other order's trouble here."""
 
-Came = Callable[[str, str], Awaitable[None]]
+Came = Callable[[str, activity.Info], Awaitable[None]]
 
 
 class Between(Interceptor):
@@ -72,8 +75,7 @@ class _Between(ActivityInboundInterceptor):
         self._came = came
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
-        info = activity.info()
-        await self._came(info.workflow_id or "", f"{self._side}.{info.activity_type}")
+        await self._came(f"{self._side}.{activity.info().activity_type}", activity.info())
         return await super().execute_activity(input)
 
 
@@ -85,6 +87,10 @@ class Run:
     order_id: str
     sent: list[Sent] = field(default_factory=list[Sent])
     came: dict[str, int] = field(default_factory=dict[str, int])
+    known: set[tuple[str | None, str]] = field(default_factory=set[tuple[str | None, str]])
+    """The activities that have begun, by run and number; a further attempt is not another one."""
+    local: set[str] = field(default_factory=set[str])
+    """Places of local activities; where their tries are spent, what goes on elsewhere is the same again."""
     waiting: dict[str, list[tuple[int, Injection]]] = field(
         default_factory=dict[str, list[tuple[int, Injection]]]
     )
@@ -93,6 +99,27 @@ class Run:
         script = SCRIPTS[self.schedule.script]
         for number, injection in enumerate((*script.opening, *self.schedule.injections), start=1):
             self.waiting.setdefault(injection.point, []).append((number, injection))
+
+    def is_new(self, what: str, info: activity.Info) -> bool:
+        """It is no further attempt, however slow the machine is: so places count as in a simulation."""
+        if info.is_local:
+            self.local.add(what)
+        key = (info.workflow_run_id, info.activity_id)
+        if key in self.known or (what in self.local and not info.is_local):
+            return False
+        self.known.add(key)
+        return True
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is seen from outside of the two workflows of an order at one moment."""
+
+    histories: tuple[tuple[str, int], ...]
+    """How far each run has come."""
+    is_moving: bool
+    """Somebody has something to do."""
+    is_over: bool
 
 
 class RealHouse:
@@ -112,6 +139,7 @@ class RealHouse:
         self.parcel_intake = fulfillment_bootstrap.intake_of(self.parcel_journal, settings)
         self.standing = self.parcel_intake.standing
         self._runs: dict[str, Run] = {}
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def signal(self, side: Side, workflow_id: str, name: str, content: Sequence[Any]) -> bool:
         """False when no such workflow runs."""
@@ -123,19 +151,27 @@ class RealHouse:
             raise
         return True
 
-    async def came(self, workflow_id: str, what: str) -> None:
+    async def came(self, what: str, info: activity.Info) -> None:
         """The wishes that wait for this place are sent before it is left."""
-        run = next((run for name, run in self._runs.items() if name in workflow_id), None)
-        if run is None:
+        run = next((run for name, run in self._runs.items() if name in (info.workflow_id or "")), None)
+        if run is None or not run.is_new(what, info):
             return
         run.came[what] = run.came.get(what, 0) + 1
-        for number, injection in run.waiting.pop(f"{what}#{run.came[what]}", ()):
+        here = run.waiting.pop(f"{what}#{run.came[what]}", [])
+        for number, injection in here:
             wished = Wished(injection, number, run.order_id, datetime.now(UTC))
             sent = [await wished.send(self) for _ in range(injection.times)]
             run.sent += [each for each in sent if each]
+        if any(injection.kill for _, injection in here):
+            # Nothing is heard of this attempt any more, as of one whose worker has died.
+            await asyncio.Event().wait()
 
     async def play(self, schedule: Schedule, number: int) -> Run:
         """The schedule's order has ended. Raises TimeoutError when it does not."""
+        async with self._room:
+            return await self._play(schedule, number)
+
+    async def _play(self, schedule: Schedule, number: int) -> Run:
         now = datetime.now(UTC)
         intake = OrderIntake(
             self.order_journal, DeadlineSettings(), random_bits=lambda _: number, now=lambda: now
@@ -145,7 +181,7 @@ class RealHouse:
         self._runs[run.order_id] = run
         script = SCRIPTS[schedule.script]
         await intake.place(
-            ORDER,
+            order_of(script),
             command_id=f"place-{run.order_id}",
             actor=ACTOR,
             request_hash="",
@@ -158,17 +194,20 @@ class RealHouse:
         return run
 
     async def _help_to_the_end(self, run: Run, operator: Operator) -> None:
-        still = 0
-        while not await self._is_over(run):
-            await asyncio.sleep(LOOK_SECONDS)
-            still = 0 if await self._is_moving(run) else still + 1
-            if still >= STILL:
-                still = 0
+        """People do the next thing where nothing is under way and nothing has happened between two looks.
+
+        One look alone may see the one workflow just before and the other one just after a word of theirs."""
+        before: Look | None = None
+        while not (look := await self._look(run)).is_over:
+            if look == before and not look.is_moving:
                 if not await operator.work():
                     await operator.set_free()
+                look = None
+            before = look
+            await asyncio.sleep(LOOK_SECONDS)
 
-    async def _described(self, run: Run) -> list[Any]:
-        """What the server says of the order's workflow and its parcel's, where there is one."""
+    async def _look(self, run: Run) -> Look:
+        """What the server says of the order's workflow and its parcel's; whether a knock is on its way."""
         found: list[Any] = []
         for side, workflow_id in _workflows(run.order_id):
             try:
@@ -176,22 +215,17 @@ class RealHouse:
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:
                     raise
-        return found
-
-    async def _is_over(self, run: Run) -> bool:
-        described = await self._described(run)
-        return bool(described) and all(
-            each.status is not WorkflowExecutionStatus.RUNNING for each in described
+        knocks = [await self._knocks(database, run.order_id) for database in (self.orders, self.parcels)]
+        return Look(
+            tuple((each.run_id, each.history_length) for each in found),
+            is_moving=any(knocks) or any(_is_busy(each) for each in found),
+            is_over=bool(found)
+            and all(each.status is not WorkflowExecutionStatus.RUNNING for each in found)
+            and not any(knocks),
         )
 
-    async def _is_moving(self, run: Run) -> bool:
-        for each in await self._described(run):
-            raw = each.raw_description
-            if raw.pending_activities or raw.HasField("pending_workflow_task"):
-                return True
-        return any([await self._knocks(database, run.order_id) for database in (self.orders, self.parcels)])
-
     async def _knocks(self, database: Database, name: str) -> bool:
+        """Some are under way to the workflows of the order of that name."""
         rows = await database.fetch("select workflow_id from knocks")
         return any(name in row["workflow_id"] for row in rows)
 
@@ -221,6 +255,11 @@ class RealHouse:
         return [Ended(workflow_id, status.name.lower() if status else "", outcome)]
 
 
+def _is_busy(described: Any) -> bool:
+    raw = described.raw_description
+    return bool(raw.pending_activities) or raw.HasField("pending_workflow_task")
+
+
 def _workflows(name: str) -> list[tuple[Side, str]]:
     """The workflows of the order of that id."""
     parcel = fulfillment.workflow_id(fulfillment.fulfillment_id(name, 1))
@@ -246,6 +285,10 @@ async def open_house(
             "order": await temporal.connect("orders", orders.temporal),
             "parcel": await temporal.connect("fulfillments", parcels.temporal),
         }
+        for database, provider in ((order_database, "payments"), (parcel_database, "carrier")):
+            await breakers.configure(
+                database, provider, threshold=PATIENT, cool_down_seconds=None, reason="proof", actor=ACTOR
+            )
         house = RealHouse(order_database, parcel_database, clients, parcels)
         payments = await opened.enter_async_context(
             httpx.AsyncClient(base_url=orders.payments.payments_url, timeout=30)

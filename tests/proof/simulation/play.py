@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from random import Random
 
+from contracts.order import PlaceOrder
 from fulfillment_service.settings import WarehouseSettings
 from order_service.demo import demo_order
 from tests.proof.people import ACTOR, Operator, Wished
 from tests.proof.record import Record, Sent
 from tests.proof.simulation.clock import virtual
 from tests.proof.simulation.house import House
-from tests.proof.simulation.schedule import SCRIPTS, Injection, Schedule
+from tests.proof.simulation.schedule import SCRIPTS, Injection, Schedule, Script
 from tests.proof.simulation.scheduler import BEGINNING
 from tests.proof.simulation.temporal import Endless, Room
 from tests.proof.simulation.writing import write
@@ -20,6 +22,10 @@ PATIENCE = timedelta(minutes=20)
 LONGEST = timedelta(days=60)
 _ASKS = WarehouseSettings(cancel_policy="ask", cancel_answer_seconds=600)
 _WAREHOUSES = {None: WarehouseSettings(), "accept": _ASKS, "reject": _ASKS}
+SECONDS = (0.1, 1.0, 4.0)
+"""Of whoever does nothing for a while: less than what may take how long."""
+HESITATES = 0.5
+"""How likely somebody lingers where something was wished, in a run in which anybody does."""
 MOST_STEPS = 3_000
 """A run takes about 250."""
 
@@ -33,14 +39,24 @@ class Played:
     points: list[str]
 
 
-def play(schedule: Schedule) -> Played:
-    """The order of the script has ended, whatever came between, or the record says that it did not."""
-    return _Play(schedule).play()
+def order_of(script: Script) -> PlaceOrder:
+    """What the script's customer asks for; its token and its postal code are for a real sandbox."""
+    address = ORDER.shipping_address.model_copy(update={"zip_code": script.zip_code})
+    payment = ORDER.payment.model_copy(update={"token": script.token})
+    return ORDER.model_copy(update={"shipping_address": address, "payment": payment})
+
+
+def play(schedule: Schedule, *, lingers: float = 0.0) -> Played:
+    """The order of the script has ended, whatever came between, or the record says that it did not.
+
+    So likely is it that whoever is next does nothing for some seconds first."""
+    return _Play(schedule, lingers).play()
 
 
 @dataclass
 class _Play:
     schedule: Schedule
+    lingers: float = 0.0
     points: list[str] = field(default_factory=list[str])
     sent: list[Sent] = field(default_factory=list[Sent])
 
@@ -57,6 +73,8 @@ class _Play:
         for number, injection in enumerate((*self.script.opening, *self.schedule.injections), start=1):
             self.waiting.setdefault(injection.point, []).append((number, injection))
         self.last_help = self.scheduler.now
+        self.chance = Random(self.schedule.seed)
+        self.scheduler.lingers = self._lingers
 
     def play(self) -> Played:
         record = Record()
@@ -75,7 +93,7 @@ class _Play:
     def _place(self) -> None:
         granted = self.scheduler.run(
             self.house.order_intake.place(
-                ORDER,
+                order_of(self.script),
                 command_id="place",
                 actor=ACTOR,
                 request_hash="",
@@ -94,7 +112,9 @@ class _Play:
                 self.scheduler.step()
                 if self.scheduler.steps > MOST_STEPS:
                     raise Endless(f"{MOST_STEPS} steps")
-            if self._is_over:
+            if self.scheduler.is_held_up:
+                self.scheduler.advance()
+            elif self._is_over:
                 if not self._late_wishes():
                     return
             elif not self.scheduler.run(self.operator.work()):
@@ -105,12 +125,19 @@ class _Play:
         executions = self.house.server.executions
         return bool(executions) and not any(each.is_open for each in executions)
 
+    def _lingers(self) -> float:
+        return self.chance.choice(SECONDS) if self.lingers and self.chance.random() < self.lingers else 0.0
+
     # What comes between.
 
-    def _came_to(self, point: str) -> None:
+    def _came_to(self, point: str) -> float:
+        """How long it is then, before whoever came there goes on; what was wished may be done before that."""
         self.points.append(point)
-        for number, injection in self.waiting.pop(point, ()):
+        here = self.waiting.pop(point, ())
+        for number, injection in here:
             self._inject(number, injection)
+        hesitates = bool(self.lingers and here) and self.chance.random() < HESITATES
+        return self.chance.choice(SECONDS) if hesitates else 0.0
 
     def _inject(self, number: int, injection: Injection) -> None:
         if injection.kill == "kill-before":

@@ -78,6 +78,10 @@ class Script:
     """Of an authorization."""
     room: int | None = None
     """Workflow tasks after which the server suggests to continue as new."""
+    token: str = "tok_ok"
+    """What makes the sandbox's payments behave like this."""
+    zip_code: str = "12345"
+    """What makes the sandbox's carrier behave like this."""
 
 
 PAUSE = Injection("order.authorize#1", "pause", "order-rest")
@@ -106,6 +110,16 @@ SCRIPTS = {
             payments={"authorize": ("ok", "no", "lost")},
         ),
         Script("cramped", opening=(PAUSE,), room=2),
+        Script("instant", mode="automatic"),
+        Script("declined", payments={"authorize": ("no",)}, token="tok_declined"),
+        Script("late-money", payments={"authorize": ("down", "down")}, token="tok_500_2"),
+        Script("lost-money", payments={"authorize": ("lost",)}, token="tok_timeout_done"),
+        Script("lost-capture", payments={"capture": ("lost",)}, token="tok_capture_timeout_done"),
+        Script("lost-void", payments={"void": ("lost",)}, token="tok_void_timeout_done"),
+        Script("late-label", carrier={"book": ("down",)}, zip_code="50001"),
+        Script("lost-label", carrier={"book": ("lost",)}, zip_code="50400"),
+        Script("lost-hand-over", carrier={"hand-over": ("lost",)}, zip_code="50401"),
+        Script("lost-label-void", carrier={"void": ("lost",)}, zip_code="50402"),
     )
 }
 

@@ -109,8 +109,8 @@ class Scheduler:
     """0 goes first come, first served; any other number picks by chance, the same for the same number."""
     now: datetime = BEGINNING
     steps: int = 0
-    at_point: Callable[[str], None] = lambda _: None
-    """Called before a coroutine goes on from the named point."""
+    at_point: Callable[[str], float] = lambda _: 0.0
+    """Called before a coroutine goes on from the named point; first it does nothing for so many seconds."""
     lingers: Callable[[], float] = lambda: 0.0
     """Called before a coroutine goes on: so many seconds it does nothing, as if its process were stopped."""
     on_kill: list[Callable[[str], None]] = field(default_factory=list[Callable[[str], None]])
@@ -118,6 +118,7 @@ class Scheduler:
     _ready: list[Task] = field(default_factory=list[Task])
     _sleeping: dict[Task, None] = field(default_factory=dict[Task, None])
     """A dictionary for its order: the same run must be the same in every process."""
+    _lingering: dict[Task, None] = field(default_factory=dict[Task, None])
     _timers: list[tuple[datetime, int, Callable[[], None]]] = field(
         default_factory=list[tuple[datetime, int, Callable[[], None]]]
     )
@@ -142,6 +143,11 @@ class Scheduler:
         return not self._ready
 
     @property
+    def is_held_up(self) -> bool:
+        """Somebody who could go on does nothing for a while."""
+        return any(not task.is_dead for task in self._lingering)
+
+    @property
     def next_moment(self) -> datetime | None:
         return self._timers[0][0] if self._timers else None
 
@@ -157,13 +163,17 @@ class Scheduler:
         place = self._random.randrange(len(self._ready)) if self.seed else 0
         task = self._ready.pop(place)
         if seconds := self.lingers():
-            self._rest(task, seconds)
+            self._linger(task, seconds)
             return
         if task.at:
             # What comes between may kill this very task, so it has to be findable.
             self._sleeping[task] = None
-            self.at_point(task.at)
+            seconds = self.at_point(task.at)
             self._sleeping.pop(task, None)
+            if seconds and not task.is_dead:
+                task.at = ""
+                self._linger(task, seconds)
+                return
         if not task.is_dead:
             self._go_on(task)
 
@@ -215,11 +225,16 @@ class Scheduler:
                 task.at = name
                 self._ready.append(task)
 
+    def _linger(self, task: Task, seconds: float) -> None:
+        self._lingering[task] = None
+        self._rest(task, seconds)
+
     def _rest(self, task: Task, seconds: float) -> None:
         self._sleeping[task] = None
         self.after(seconds, lambda: self._wake(task))
 
     def _wake(self, task: Task) -> None:
+        self._lingering.pop(task, None)
         if task in self._sleeping:
             del self._sleeping[task]
             self._ready.append(task)
