@@ -18,11 +18,12 @@ from contracts import order as contract
 from contracts.chassis import temporal
 from contracts.chassis.settings import Profile
 from deploy.local.stack import Stack
+from fulfillment_service.settings import WarehouseSettings
 from order_service.bootstrap import VERSION
 from tests.integration.pair import Pair, open_pair
 from tests.proof.corpus import histories
 from tests.proof.corpus.histories import Recorded, commands
-from tests.proof.corpus.stories import STORIES, Scene
+from tests.proof.corpus.stories import ALONE, ASKING, STORIES, Scene
 
 AT_ONCE = 6
 LONG = 120
@@ -66,8 +67,23 @@ async def _record(only: str) -> tuple[list[Recorded], dict[str, str]]:
     ):
         stack.migrate()
         urls = stack.postgres_url("orders"), stack.postgres_url("fulfillments")
-        async with open_pair(stack, stack.sandbox_url, *urls) as pair, _soon_a_person(pair).working():
-            return await _all(pair, [name for name in STORIES if only in name])
+        async with open_pair(stack, stack.sandbox_url, *urls) as pair:
+            wanted = [name for name in STORIES if only in name]
+            beside = [name for name in wanted if name not in (*ASKING, *ALONE)]
+            found: list[Recorded] = []
+            failed: dict[str, str] = {}
+            async with _soon_a_person(pair).working():
+                for names in (beside, *([name] for name in ALONE if name in wanted)):
+                    await _all(pair, names, found, failed)
+            async with _asking(pair).working():
+                await _all(pair, [name for name in ASKING if name in wanted], found, failed)
+            return found, failed
+
+
+def _asking(pair: Pair) -> Pair:
+    """The same pair, in which a person of the warehouse answers a cancel."""
+    warehouse = WarehouseSettings(cancel_policy="ask")
+    return replace(pair, fulfillments=replace(pair.fulfillments, warehouse=warehouse))
 
 
 def _soon_a_person(pair: Pair) -> Pair:
@@ -80,9 +96,9 @@ def _soon_a_person(pair: Pair) -> Pair:
     )
 
 
-async def _all(pair: Pair, names: Sequence[str]) -> tuple[list[Recorded], dict[str, str]]:
-    places = asyncio.Semaphore(AT_ONCE)
-    failed: dict[str, str] = {}
+async def _all(pair: Pair, names: Sequence[str], recorded: list[Recorded], failed: dict[str, str]) -> None:
+    """Each of these stories is lived through, beside the others."""
+    places, numbers = asyncio.Semaphore(AT_ONCE), list(STORIES)
 
     async def told(number: int, name: str) -> list[Recorded]:
         scene = Scene(pair, f"story-{number}")
@@ -95,8 +111,8 @@ async def _all(pair: Pair, names: Sequence[str]) -> tuple[list[Recorded], dict[s
                 failed[name] = "".join(traceback.format_exception(error)[-3:])
                 return []
 
-    found = await asyncio.gather(*[told(number, name) for number, name in enumerate(names, start=1)])
-    return [each for story in found for each in story], failed
+    found = await asyncio.gather(*[told(numbers.index(name) + 1, name) for name in names])
+    recorded += [each for story in found for each in story]
 
 
 async def _histories(pair: Pair, story: str, order_id: str, as_id: str) -> list[Recorded]:

@@ -1,15 +1,17 @@
 """What an order and its parcel can go through, each told once to its end, or to where it waits."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 from temporalio.client import WorkflowExecutionStatus
 
 from contracts import fulfillment
 from contracts import order as contract
 from contracts.chassis import exceptions
+from contracts.chassis.breakers import set_by_hand
 from contracts.chassis.knocks import DueKnock
 from contracts.chassis.temporal import Delivery
 from contracts.envelope import Wish, WishPayload
@@ -21,6 +23,7 @@ from order_service.demo import Scenario, demo_order, mode_of
 from order_service.order import Step
 from tests.integration.fulfillment.house import eventually
 from tests.integration.pair import Pair
+from tests.proof.corpus.histories import commands
 
 STEPS = ("pick:1", "pick:2", "pick:3", "quality", "pack", "hand-over")
 ELSEWHERE = Address(street="1 Other Lane", city="Elsewhere", state="NC", zip_code="54321", country="USA")
@@ -350,6 +353,70 @@ async def _parked_at_its_label(scene: Scene) -> None:
     assert await scene.pair.workflow(scene.order_id).result() == "SHIPPED"
 
 
+async def _asked_to_cancel(scene: Scene, answer: str) -> None:
+    """The warehouse's rule is that a person answers; see `ASKING`."""
+    await scene.placed("manual")
+    await scene.at("pick:1")
+    await scene.wishes("cancelOrder", Wish(reason="changed my mind"))
+
+    [request] = await eventually(lambda: _requests(scene), what="a cancel that waits for its answer")
+    await scene.tells_parcel(answer, Wish(payload=WishPayload(request=request)))
+
+
+async def _requests(scene: Scene) -> Sequence[str]:
+    view = await scene.pair.parcel(scene.order_id).query(fulfillment.FulfillmentApi.status)
+    return view.cancellation_requests
+
+
+async def _cancelled_when_a_person_agrees(scene: Scene) -> None:
+    await _asked_to_cancel(scene, "acceptCancellation")
+    await scene.tells_parcel("completeStep", Wish(payload=WishPayload(step_key="pick:1")))
+    await scene.ends("CANCELLED")
+
+
+async def _not_cancelled_when_a_person_does_not(scene: Scene) -> None:
+    await _asked_to_cancel(scene, "rejectCancellation")
+
+    async def is_answered() -> bool:
+        return not await _requests(scene)
+
+    await eventually(is_answered, what="its answer")
+    await scene.goes_on("pick:1")
+    await scene.ends("SHIPPED")
+
+
+async def _breaker_is_open(scene: Scene) -> None:
+    """Nobody asks the provider until the breaker is closed; the order goes on by itself."""
+    database = scene.pair.database
+    with patch("contracts.chassis.breakers.TRIPPED_SECONDS", 1.0):
+        await set_by_hand(database, "payments", "OPEN", reason="maintenance", actor="ada")
+        await scene.placed()
+        workflow = scene.pair.workflow(scene.order_id)
+
+        async def is_kept() -> bool:
+            pending = (await workflow.describe()).raw_description.pending_activities
+            return [each.last_failure.application_failure_info.type for each in pending] == ["CIRCUIT_OPEN"]
+
+        await eventually(is_kept, what="the order that is kept waiting")
+        await set_by_hand(database, "payments", "CLOSED", reason="done", actor="ada")
+        await scene.ends("SHIPPED")
+
+
+async def _nothing_is_heard(scene: Scene) -> None:
+    """The safety net: after ten minutes, which are two seconds here, the order asks its parcel."""
+    with patch("order_service.workflow.SAFETY_NET", timedelta(seconds=2)):
+        await scene.placed("manual")
+        await scene.at("pick:1")
+        workflow = scene.pair.workflow(scene.order_id)
+
+        async def has_asked() -> bool:
+            return "local queryFulfillmentStatus" in commands(await workflow.fetch_history())
+
+        await eventually(has_asked, what="a question to the parcel")
+        await scene.goes_on("pick:1")
+        await scene.ends("SHIPPED")
+
+
 async def _waits_at(scene: Scene, step_key: str) -> None:
     await scene.placed("manual")
     await scene.at(step_key)
@@ -359,6 +426,16 @@ def _open_at(step_key: str) -> Story:
     return lambda scene: _waits_at(scene, step_key)
 
 
+ASKING: Mapping[str, Story] = {
+    "is cancelled when a person agrees": _cancelled_when_a_person_agrees,
+    "is not cancelled when a person does not agree": _not_cancelled_when_a_person_does_not,
+}
+"""Lived through where the warehouse's rule is to ask a person."""
+ALONE: Mapping[str, Story] = {
+    "waits for an open breaker": _breaker_is_open,
+    "asks its parcel when nothing is heard": _nothing_is_heard,
+}
+"""What these change is changed for all who run beside them, so none does."""
 _PICKED: Sequence[str] = ("pick:1", "pick:2", "quality", "pack", "hand-over")
 STORIES: dict[str, Story] = {
     "ships": _automatic("SHIPPED"),
@@ -401,4 +478,6 @@ STORIES: dict[str, Story] = {
     "is parked at its payment, then tried again": _parked_at_its_payment,
     "is parked at its label, then tried again": _parked_at_its_label,
     **{f"waits at {step_key}": _open_at(step_key) for step_key in ("pick:1", "hand-over")},
+    **ASKING,
+    **ALONE,
 }

@@ -22,8 +22,8 @@ from tests.proof.corpus.stories import STORIES
 
 ALL = {path.name.removesuffix(".jsonl.gz"): histories.read(path) for path in histories.releases()}
 NEWEST: Sequence[Recorded] = ALL.get(VERSION, [])
-NEVER_ASKED_FOR = {"queryFulfillmentProgress", "queryOrderStatus", "queryFulfillmentStatus"}
-"""Activities of the bridges that no workflow calls, or only after ten minutes of silence."""
+NEVER_ASKED_FOR = {"queryFulfillmentProgress", "queryOrderStatus"}
+"""Activities of the bridges that no workflow calls."""
 RECORD = "record the corpus of this version: python -m tests.proof.corpus record"
 
 
