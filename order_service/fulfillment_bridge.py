@@ -1,8 +1,9 @@
 """The way to the fulfillment's workflow: start, signal and query, typed by its contract, nothing else."""
 
+from datetime import datetime
 from typing import Any
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -72,15 +73,15 @@ class FulfillmentBridge:
         except (RPCError, RuntimeError) as error:
             raise _told(error) from error
 
-    async def runs(self, fulfillment_id: str) -> bool:
-        """A workflow that was ended from outside still answers queries; this one is at work.
+    async def closed_at(self, fulfillment_id: str) -> datetime | None:
+        """When its workflow ended, of itself or from outside; None while it is at work. Both answer queries.
 
         Raises NotFound when there is no such workflow."""
         try:
             description = await self._handle(fulfillment_id).describe()
         except (RPCError, RuntimeError) as error:
             raise _told(error) from error
-        return description.status is WorkflowExecutionStatus.RUNNING
+        return description.close_time
 
     async def progress(self, fulfillment_id: str) -> FulfillmentProgressView:
         try:

@@ -103,14 +103,17 @@ class OrderWorkflow(contract.OrderApi):
         """The fulfillment has ended, compensation included; meanwhile wishes for the parcel pass on."""
         patience = Patience.safety_net()
         while await self._comes(Step.AWAIT_OUTCOME):
-            if not await self._passes_on() and await self._is_quiet(patience.until):
+            if await self._passes_on():
+                continue
+            quiet_since = workflow.now()
+            if await self._is_quiet(patience.until):
                 patience.grows()
                 self._sent.clear()
-                await self._ask_fulfillment()
+                await self._ask_fulfillment(quiet_since)
 
-    async def _ask_fulfillment(self) -> None:
+    async def _ask_fulfillment(self, quiet_since: datetime) -> None:
         """The safety net. Local first: so rarely it may hold a workflow task, and the history stays short."""
-        asked = stored(OrderActivities.query_fulfillment_status, self._order_id)
+        asked = stored(OrderActivities.query_fulfillment_status, self._order_id, quiet_since)
         await self._outside(Step.AWAIT_OUTCOME, asyncio.create_task(asked))
 
     async def _capture(self) -> None:

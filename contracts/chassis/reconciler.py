@@ -21,6 +21,7 @@ from contracts.chassis.errors import Refused, Unavailable
 from contracts.chassis.exceptions import Trouble
 from contracts.chassis.knocks import Knock
 from contracts.chassis.postgres import Connection, Database, Row
+from contracts.chassis.telemetry import attached, current_traceparent
 from contracts.values import Code
 
 log = structlog.get_logger()
@@ -190,6 +191,10 @@ _OVER: LiteralString = """
 
 _VERSION: LiteralString = "select max(version) as version from events where stream = %(stream)s"
 
+_TRACE: LiteralString = (
+    "select meta ->> 'traceparent' as traceparent from events where stream = %(stream)s and version = 1"
+)
+
 _RECORD: LiteralString = """
     insert into reconciliations (kind, subject, mark, found, action, exception_id)
     values (%(kind)s, %(subject)s, %(mark)s, %(found)s, %(action)s, %(exception_id)s)
@@ -237,11 +242,15 @@ class Reconciler:
         return settled
 
     async def settle(self, finding: Finding) -> bool:
-        """The case is repaired or a person is told, and a row says so; False when there was nothing to do."""
-        try:
-            return await self._settle(finding)
-        except Refused:
-            return await self._settle(replace(finding, repair=None))
+        """The case is repaired or a person is told, and a row says so; False when there was nothing to do.
+
+        Whatever is done for a stream is in the trace in which it began."""
+        row = await self._database.fetch_one(_TRACE, stream=finding.stream)
+        with attached(row["traceparent"] if row else current_traceparent()):
+            try:
+                return await self._settle(finding)
+            except Refused:
+                return await self._settle(replace(finding, repair=None))
 
     async def _settle(self, finding: Finding) -> bool:
         repair = finding.repair

@@ -21,7 +21,7 @@ from contracts.chassis.temporal import patience
 from contracts.envelope import CommandOutcome, Wish, WishName, WishPayload
 from contracts.fulfillment import FulfillmentProgressView, FulfillmentStatusView, StartFulfillment
 from contracts.order import FulfillmentCompleted, RequestAddress, UpdateOrder
-from contracts.values import Address, Code, Line
+from contracts.values import Address, Code, Line, Outcome
 from order_service import inventory
 from order_service.activities.money import Money
 from order_service.activities.snapshot import Snapshot, snapshot
@@ -138,15 +138,8 @@ class OrderActivities:
     @activity.defn(name="startFulfillmentWorkflow")
     async def start_fulfillment_workflow(self, order_id: str) -> Snapshot:
         """The fulfillment runs, and the stream says so; one that had ended already has its end recorded."""
-        order = (await self._stream.read(order_id)).state
-        async with patience():
-            ended = await self._bridge.start(await self._start_request(order))
-        change = await self._stream.decide(order_id, "start-fulfillment", steps.fulfillment_started)
-        if ended is None:
-            return snapshot(change)
-        return await self._completed(
-            order_id, FulfillmentCompleted(n=order.fulfillment_n, outcome=ended, version=0)
-        )
+        _, seen = await self._start(order_id)
+        return seen
 
     @activity.defn(name="signalFulfillmentWorkflow")
     async def signal_fulfillment_workflow(self, order_id: str, command_id: str) -> Snapshot:
@@ -162,30 +155,33 @@ class OrderActivities:
                 target, asked.instruction, await self._wish(asked, _asker(change, asked))
             )
         except NotFound:
-            seen = await self.start_fulfillment_workflow(order_id)
-            if command_id in seen.lane:
+            ended, seen = await self._start(order_id)
+            if ended is None and command_id in seen.lane:
                 # It was ended from outside and runs again, without the wish: the next attempt brings it.
                 raise Unavailable("the fulfillment runs again and does not have the wish yet") from None
             return seen
         return snapshot(change)
 
     @activity.defn(name="queryFulfillmentStatus")
-    async def query_fulfillment_status(self, order_id: str) -> Snapshot:
-        """The safety net: an end that nobody told us of is recorded, a lost fulfillment restarted."""
+    async def query_fulfillment_status(self, order_id: str, quiet_since: datetime | None = None) -> Snapshot:
+        """The safety net: an end that nobody told us of is recorded, a lost fulfillment restarted.
+
+        `quiet_since` when the order's workflow knows that it has heard nothing since then."""
         change = await self._stream.read(order_id)
         order = change.state
         target = fulfillment.fulfillment_id(order_id, order.fulfillment_n)
         try:
             view: FulfillmentStatusView = await self._bridge.status(target)
-            runs = view.outcome is None and await self._bridge.runs(target)
+            closed_at = await self._bridge.closed_at(target)
         except NotFound:
             return await self.start_fulfillment_workflow(order_id)
         if view.outcome is None:
-            return snapshot(change) if runs else await self.start_fulfillment_workflow(order_id)
+            return await self.start_fulfillment_workflow(order_id) if closed_at else snapshot(change)
         news = FulfillmentCompleted(
             n=order.fulfillment_n, outcome=view.outcome, version=view.version, code=view.code
         )
-        return await self._completed(order_id, news)
+        is_told = quiet_since is not None and closed_at is not None and closed_at < quiet_since
+        return await self._found(change, news, is_told=is_told)
 
     @activity.defn(name="queryFulfillmentProgress")
     async def query_fulfillment_progress(self, fulfillment_id: str) -> FulfillmentProgressView:
@@ -255,6 +251,24 @@ class OrderActivities:
             async with self._stream.database.transaction() as connection:
                 await refuse(connection, command, error.code, error.detail)
         return await self.load(order_id)
+
+    async def _start(self, order_id: str) -> tuple[Outcome | None, Snapshot]:
+        """How the fulfillment had ended already, None when it runs; and the order as it knows that."""
+        order = (await self._stream.read(order_id)).state
+        async with patience():
+            ended = await self._bridge.start(await self._start_request(order))
+        change = await self._stream.decide(order_id, "start-fulfillment", steps.fulfillment_started)
+        if ended is None:
+            return None, snapshot(change)
+        news = FulfillmentCompleted(n=order.fulfillment_n, outcome=ended, version=0)
+        return ended, await self._found(change, news, is_told=False)
+
+    async def _found(self, change: OrderChange, news: FulfillmentCompleted, *, is_told: bool) -> Snapshot:
+        """An end that we found by asking is recorded; while wishes wait for an answer, only when nothing that
+        the fulfillment told can be on its way: it answers them first, tells its end, and then closes."""
+        if change.state.lane and not is_told:
+            return snapshot(change)
+        return await self._completed(change.state.order_id, news)
 
     async def _completed(self, order_id: str, news: FulfillmentCompleted) -> Snapshot:
         async def decide(connection: Connection, order: Order) -> Sequence[OrderEvent]:

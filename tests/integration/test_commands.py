@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
@@ -135,6 +136,47 @@ async def test_a_longer_wait_than_we_grant_is_cut(doors: Doors):
     """What was granted is said; a wish that is answered at once does not use it."""
     answer = await wish(doors, await doors.order(ORDER), wait="wait=3600", key="k")
     assert (answer.status_code, answer.headers["Preference-Applied"]) == (200, "wait=60")
+
+
+class Handed:
+    """A fulfillment that was handed over and closed at that moment, as whoever asks it is told."""
+
+    def __init__(self, closed_at: datetime | None) -> None:
+        self._closed_at = closed_at
+
+    async def status(self, fulfillment_id: str) -> Any:
+        return SimpleNamespace(outcome="SHIPPED", version=9, code=None)
+
+    async def closed_at(self, fulfillment_id: str) -> datetime | None:
+        return self._closed_at
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+async def test_an_end_that_was_asked_for_waits_for_the_answers_before_it(doors: Doors, is_closed: bool):
+    """A fulfillment tells its answers first, and they may be on their way when somebody sees that it has
+    ended; refused now, the same wish would be REJECTED here and EFFECTIVE there."""
+    order_id = await under_way(doors)
+    sent = (await wish(doors, order_id, wait=None, key="k")).json()["commandId"]
+    now = datetime.now(UTC)
+    working = activities(doors, Handed(now if is_closed else None))
+    for quiet_since in (None, now - timedelta(seconds=1)):
+        assert (await working.query_fulfillment_status(order_id, quiet_since)).lane == (sent,)
+    await working.record_answer(
+        order_id, answer_of(order_id, "k", status="REJECTED", code=Code.HAND_OVER_IN_PROGRESS)
+    )
+    assert (await working.query_fulfillment_status(order_id)).outcome is None
+    assert (await doors.http["orders"].get(f"/orders/{order_id}")).json()["stage"] == "SHIPPED"
+    assert (await told(doors, sent))["code"] == "HAND_OVER_IN_PROGRESS"
+
+
+async def test_what_a_fulfillment_can_never_answer_is_refused(doors: Doors):
+    """It closed before our workflow began to hear nothing: whatever it told has been heard."""
+    order_id = await under_way(doors)
+    sent = (await wish(doors, order_id, wait=None, key="k")).json()["commandId"]
+    closed_at = datetime.now(UTC)
+    working = activities(doors, Handed(closed_at))
+    await working.query_fulfillment_status(order_id, closed_at + timedelta(minutes=10))
+    assert (await told(doors, sent))["code"] == "ALREADY_ENDED"
 
 
 async def test_a_receipt_tells_its_whole_way_across_both_services(doors: Doors):

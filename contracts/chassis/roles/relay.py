@@ -1,7 +1,7 @@
 """The relay: rows leave the database, to Kafka and to our own workflows."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import LiteralString
@@ -26,6 +26,8 @@ class Home:
     profile: Profile
     target: Target
     topics: Sequence[str]
+    stream_of: Callable[[str], str]
+    """From what a workflow is about to its stream."""
     open_ones: LiteralString
     """A query for the `id`s, among `%(ids)s`, whose stream has not ended."""
 
@@ -37,16 +39,18 @@ async def knock_open(home: Home, database: Database, ended: Mapping[str, str]) -
     ours = {name: of for name in ended if (of := _argument(home.target, name))}
     rows = await database.fetch(home.open_ones, ids=list(ours.values()))
     is_open = {row["id"] for row in rows}
-    cases = [_case(name, of, ended[name]) for name, of in sorted(ours.items()) if of in is_open]
+    cases = [
+        _case(name, of, home.stream_of(of), ended[name]) for name, of in sorted(ours.items()) if of in is_open
+    ]
     reconciler = Reconciler(database, [])
     return sum([await reconciler.settle(case) for case in cases])
 
 
-def _case(workflow_id: str, subject: str, run_id: str) -> Finding:
+def _case(workflow_id: str, subject: str, stream: str, run_id: str) -> Finding:
     return Finding(
         Kind.WORKFLOW_ENDED,
         subject,
-        workflow_id,
+        stream,
         f"{workflow_id} was ended from outside",
         {"runId": run_id},
         mark=run_id,

@@ -18,6 +18,7 @@ from contracts.chassis.knocks import Knock
 from contracts.chassis.postgres import Connection, Database, Row
 from contracts.chassis.reconciler import Reconciler, Rule
 from contracts.chassis.settings import HousekeepingSettings, PostgresSettings
+from contracts.chassis.telemetry import attached, current_traceparent
 from contracts.chassis.temporal.presence import Attendance, Failing, Presence
 from contracts.values import Code, Hold, LineItem
 from deploy.local.stack import Stack
@@ -81,8 +82,12 @@ class House:
     """What the payment provider knows, by key."""
     asked: list[Any] = field(default_factory=list[Any])
 
+    traces: list[str] = field(default_factory=list[str])
+    """In which each of them was asked."""
+
     async def ask(self, order_id: str) -> None:
         self.asked.append(order_id)
+        self.traces.append((current_traceparent() or "-").split("-")[1])
 
     async def send(self, order_id: str, command_id: str) -> None:
         self.asked.append((order_id, command_id))
@@ -352,6 +357,19 @@ async def test_an_order_that_did_not_hear_how_its_parcel_ended_asks(house: House
     await house.ages()
     assert await house.looks() == [("OUTCOME_UNHEARD", order_id, "ASKED")]
     assert house.asked == [order_id]
+
+
+async def test_whatever_is_done_for_an_order_is_in_its_trace(house: House):
+    """Its own way of asking records facts, and the workflow that a knock starts begins in that trace."""
+    trace = "3" * 32
+    with attached(f"00-{trace}-{'4' * 16}-01"):
+        order_id = await house.order(*paid("t"), *ASKED_FOR)
+    await house.is_told(order_id, "SHIPPED")
+    await house.ages()
+    assert await house.looks() == [("OUTCOME_UNHEARD", order_id, "ASKED")]
+    knocked = await house.rows("select split_part(traceparent, '-', 2) as trace from knocks")
+    assert knocked[-1] == {"trace": trace}
+    assert house.traces[-1] == trace
 
 
 async def test_a_parcel_that_was_never_heard_of_is_asked_for(house: House):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
@@ -28,6 +29,7 @@ _STATUSES = {
 @dataclass(frozen=True)
 class Description:
     status: WorkflowExecutionStatus
+    close_time: datetime | None
 
 
 class Client:
@@ -106,7 +108,8 @@ class Handle:
             raise RPCError("no worker answers", RPCStatusCode.DEADLINE_EXCEEDED, b"") from error
 
     async def describe(self) -> Description:
-        return Description(_STATUSES[self._found().status])
+        found = self._found()
+        return Description(_STATUSES[found.status], found.closed_at)
 
     async def result(self) -> Outcome:
         execution = self._found()

@@ -64,6 +64,7 @@ class Execution:
     run: Run
     arguments: list[Payload]
     status: Status = Status.RUNNING
+    closed_at: datetime | None = None
     result: Payload | None = None
     failure: str | None = None
     history: list[Turn] = field(default_factory=list[Turn])
@@ -317,6 +318,7 @@ class Server:
 
     def _close(self, execution: Execution, status: Status) -> None:
         execution.status = status
+        execution.closed_at = self._scheduler.now
         execution.timers.clear()
         execution.is_busy = False
         self._forget(execution)
