@@ -1,11 +1,8 @@
-"""Twenty orders at a time, and what must be true of each of them when all is over."""
+"""Some orders at a time, and what must be true of each of them when all is over."""
 
-import time
 from collections import Counter
 
 from tests.e2e.people import ENDED, Engineer, Json, Shop, applied, eventually
-
-TWENTY = 20
 
 
 class Crowd:
@@ -21,16 +18,6 @@ class Crowd:
             self.shop.insists(f"{name}-{number}", speed="instant" if number % 4 else "fast")
             for number in numbers
         ]
-
-    def place_timed(self, count: int) -> tuple[list[str], list[float]]:
-        """So many orders and how many seconds the answer to each took, shortest first."""
-        orders: list[str] = []
-        seconds: list[float] = []
-        for _ in range(count):
-            began = time.monotonic()
-            orders.append(self.shop.place())
-            seconds.append(time.monotonic() - began)
-        return orders, sorted(seconds)
 
     def settle(self, orders: list[str], *, within_seconds: float) -> None:
         """All have ended, and the order's view has heard of every parcel's end."""
