@@ -108,6 +108,8 @@ class Result:
     """pytest's own last line."""
     broken: list[str] = field(default_factory=list[str])
     """Checks that failed, and runs that ended without counting their failures."""
+    failing: dict[str, str] = field(default_factory=dict[str, str])
+    """What each failed test said, after its name; and the test without its parameters."""
     not_run: list[str] = field(default_factory=list[str])
     """What was skipped and why."""
     only_once_more: list[str] = field(default_factory=list[str])
@@ -119,11 +121,13 @@ class Result:
 
 
 def read_pytest(lines: Iterable[str], result: Result) -> None:
-    """Adds what pytest's output says to the result: counts, its summary line, reasons of skips."""
+    """Adds what pytest's output says to the result: counts, its summary line, failures, reasons of skips."""
     for line in (_ESCAPES.sub("", line).strip() for line in lines):
-        skipped, summary = _SKIPPED.match(line), _SUMMARY.match(line)
+        skipped, failed, summary = _SKIPPED.match(line), _FAILED.match(line), _SUMMARY.match(line)
         if skipped:
             result.not_run.append(skipped.group(1))
+        elif failed:
+            result.failing[failed.group(1)] = failed.group(2)
         elif summary:
             result.summary = summary.group(1).strip()
             counts = {name.rstrip("s"): int(number) for number, name in _COUNT.findall(result.summary)}
@@ -150,11 +154,10 @@ def run_tier(tier: Tier, run: Run, pytest_options: Sequence[str] = ()) -> Result
     pytest = [sys.executable, "-m", "pytest", *tier.folders, *without]
     code, lines = run([*pytest, *pace, *pytest_options])
     read_pytest(lines, result)
-    failed = [found for line in lines if (found := _FAILED.match(_ESCAPES.sub("", line).strip()))]
-    if tier.on_engines and failed and len({each.group(2) for each in failed}) <= _A_FEW:
+    if tier.on_engines and 0 < len({*result.failing.values()}) <= _A_FEW:
         code = _run_once_more([*pytest, *_ONCE_MORE, *pytest_options], run, result)
         if code == 0:
-            result.only_once_more = [each.group(1) for each in failed]
+            result.only_once_more = list(result.failing)
     result.passed += checked
     if code == _NO_TESTS:
         result.not_run.append("no tests were found")
