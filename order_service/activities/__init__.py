@@ -181,7 +181,7 @@ class OrderActivities:
             n=order.fulfillment_n, outcome=view.outcome, version=view.version, code=view.code
         )
         is_told = quiet_since is not None and closed_at is not None and closed_at < quiet_since
-        return await self._found(change, news, is_told=is_told)
+        return await self._completed(order_id, news, is_told=is_told)
 
     @activity.defn(name="queryFulfillmentProgress")
     async def query_fulfillment_progress(self, fulfillment_id: str) -> FulfillmentProgressView:
@@ -190,7 +190,7 @@ class OrderActivities:
     @activity.defn
     async def record_outcome(self, order_id: str, news: FulfillmentCompleted) -> Snapshot:
         """How the fulfillment ended is recorded; a shipped parcel takes its stock along."""
-        return await self._completed(order_id, news)
+        return await self._completed(order_id, news, is_told=True)
 
     @activity.defn
     async def record_answer(self, order_id: str, news: CommandOutcome) -> Snapshot:
@@ -261,18 +261,14 @@ class OrderActivities:
         if ended is None:
             return None, snapshot(change)
         news = FulfillmentCompleted(n=order.fulfillment_n, outcome=ended, version=0)
-        return ended, await self._found(change, news, is_told=False)
+        return ended, await self._completed(order_id, news, is_told=False)
 
-    async def _found(self, change: OrderChange, news: FulfillmentCompleted, *, is_told: bool) -> Snapshot:
-        """An end that we found by asking is recorded; while wishes wait for an answer, only when nothing that
-        the fulfillment told can be on its way: it answers them first, tells its end, and then closes."""
-        if change.state.lane and not is_told:
-            return snapshot(change)
-        return await self._completed(change.state.order_id, news)
+    async def _completed(self, order_id: str, news: FulfillmentCompleted, *, is_told: bool) -> Snapshot:
+        """The end is recorded. One that we found by asking is not while wishes wait for their answers, unless
+        nothing can be on its way: the fulfillment answers them first, tells its end, and then closes."""
 
-    async def _completed(self, order_id: str, news: FulfillmentCompleted) -> Snapshot:
         async def decide(connection: Connection, order: Order) -> Sequence[OrderEvent]:
-            facts = steps.complete(order, news)
+            facts = steps.complete(order, news) if is_told or not order.lane else []
             if facts and news.outcome == "SHIPPED":
                 await inventory.ship(connection, order_id)
             return facts

@@ -94,7 +94,9 @@ def never_cancelled_and_handed_over(record: Record) -> Iterator[Violation]:
 
 
 def never_captured_and_cancelled(record: Record) -> Iterator[Violation]:
-    """Captured at most once, in full and for what was shipped; what is not captured is voided at the end."""
+    """Captured at most once, in full and for what was shipped; what is not captured is voided at the end.
+
+    One that was replaced and that the provider would not void lapses by itself, soon after."""
     for stream, facts in record.orders:
         order = _order_of(stream)
         total = facts[0].data["total_minor"]
@@ -106,10 +108,23 @@ def never_captured_and_cancelled(record: Record) -> Iterator[Violation]:
             yield Violation(MONEY, f"{order} was captured and ended without a parcel")
         if _of(facts, "OrderShipped") and not captures and not _of(facts, "CaptureRefused"):
             yield Violation(MONEY, f"{order} was shipped and never paid for")
-        voided = {each.reference for each in record.effects_on(order, "void")}
+        gone = taken | {each.reference for each in record.effects_on(order, "void")} | _lapsing(facts)
         for each in record.effects_on(order, "authorize"):
-            if _has_ended(facts) and each.reference not in voided | taken:
+            if _has_ended(facts) and each.reference not in gone:
                 yield Violation(MONEY, f"{order} ended and {each.reference} is still authorized")
+
+
+def _lapsing(facts: Sequence[Fact]) -> set[str]:
+    """The authorizations whose void was refused when a newer one stood already."""
+    refused = {fact.data["n"] for fact in _of(facts, "VoidRefused")}
+    newest, lapsing = None, set[str]()
+    for fact in _of(facts, "PaymentAuthorized", "VoidRequested"):
+        reference = fact.data["reference"]
+        if fact.type == "PaymentAuthorized":
+            newest = reference
+        elif fact.data["n"] in refused and reference != newest:
+            lapsing.add(reference)
+    return lapsing
 
 
 def no_step_starts_under_a_hold(record: Record) -> Iterator[Violation]:
