@@ -6,8 +6,8 @@ before anything is read of it. Measured: see `python -m tests.bench.overload`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -59,7 +59,7 @@ class Admission:
     def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
         self._places = asyncio.Semaphore(settings.in_flight)
-        self._waiting = 0
+        self._waiting = self._open = 0
         # GCRA is the token bucket that keeps one moment for each client instead of a level and a moment.
         self._clients = Throttled(
             using=RateLimiterType.GCRA.value,
@@ -68,14 +68,21 @@ class Admission:
         )
         self._proxies = networks(settings.trusted_proxies)
 
-    def knock(self, scope: Scope) -> None:
-        """Raises TooOften or Overloaded when it is clear already that the request is not taken."""
+    @contextmanager
+    def knock(self, scope: Scope) -> Generator[None]:
+        """Inside, the request is open. Raises TooOften or Overloaded when it is clear already that it is not
+        taken."""
         left = self._clients.limit(client_of(scope, self._proxies))
         if left.limited:
             TURNED_AWAY.labels("client").inc()
             raise TooOften(retry_after=timedelta(seconds=left.state.retry_after))
-        if self._is_full():
+        if self._is_full() or self._open >= self._settings.open_requests:
             raise self._turned_away()
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None]:

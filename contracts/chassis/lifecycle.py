@@ -99,8 +99,6 @@ class Role:
     door: ASGIApp | None = None
     host: str = "127.0.0.1"
     port: int = 0
-    connections: int = 100
-    """Open at a time; whoever comes with one more is answered 503."""
 
 
 @asynccontextmanager
@@ -222,7 +220,6 @@ def _server(role: Role, health: Health, settings: HealthSettings) -> uvicorn.Ser
         access_log=False,
         log_config=None,
         server_header=False,
-        limit_concurrency=role.connections,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=max(1, int(settings.stop_seconds / 2)),
     )

@@ -273,12 +273,12 @@ class Door:
             await send(message)
 
         try:
-            self._admission.knock(scope)
-            body = await self._read(scope, receive)
-            async with self._admission.place():
-                if body:
-                    _require_storable(_parsed(body))
-                await self._app(scope, _replayed(body, receive), sent)
+            with self._admission.knock(scope):
+                body = await self._read(scope, receive)
+                async with self._admission.place():
+                    if body:
+                        _require_storable(_parsed(body))
+                    await self._app(scope, _replayed(body, receive), sent)
         except Unreadable as error:
             await problem(*error.answer)(scope, receive, send)
         except (TooOften, Overloaded) as error:

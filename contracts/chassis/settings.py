@@ -183,8 +183,8 @@ class ApiSettings(Block):
     """Addresses, two hundred bytes each; the one that has been quiet for longest is forgotten first."""
     trusted_proxies: str = ""
     """Addresses or networks such as `10.0.0.0/8`, with commas, whose `X-Forwarded-For` is believed."""
-    connections: int = Field(default=1000, ge=1)
-    """Open at a time; one more is answered 503 and closed, since each costs a file and some memory."""
+    open_requests: int = Field(default=1000, ge=1)
+    """Those whose bodies are still coming among them; one more is answered 503, since each costs memory."""
 
 
 class HealthSettings(Block):

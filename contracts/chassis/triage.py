@@ -120,9 +120,9 @@ def routes(subjects: Subjects, granted: dict[int | str, dict[str, Any]]) -> APIR
     ) -> JSONResponse:
         door = _door(request)
         row = await exceptions.find(door.database, exception_id)
-        await _refuse_when_resolved(door.database, row, caller)
         if row["fault"] == "mismatch":
             return await _resolved_beside(door.database, subjects, row, caller, how)
+        await _refuse_when_resolved(door.database, row, caller)
         payload = WishPayload(resolution=how, code=row["code"], step_key=row["step"])
         wish = _because(body, payload)
         return await subjects.submit(door, caller, row["subject"], "resolveException", wish)
@@ -133,7 +133,10 @@ def routes(subjects: Subjects, granted: dict[int | str, dict[str, Any]]) -> APIR
 async def _resolved_beside(
     database: Database, subjects: Subjects, row: Row, caller: Caller, how: _How
 ) -> JSONResponse:
+    """Asked once more for the same by the same person, the answer is the same."""
     names = subjects.named(row["subject"])
+    if row["resolved_at"] is not None and (row["resolution"], row["resolved_by"]) != (how, caller.actor):
+        raise _is_resolved(row)
     if not caller.dry_run:
         async with database.transaction() as connection:
             await exceptions.resolve_one(connection, row["id"], resolution=how, by=caller.actor)
@@ -147,7 +150,11 @@ async def _refuse_when_resolved(database: Database, row: Row, caller: Caller) ->
     if row["resolved_at"] is None:
         return
     if await database.fetch_one(receipts.FIND, command_id=caller.command_id) is None:
-        raise Refused(f"it is resolved: {row['resolution']}", code=Code.ALREADY_ENDED)
+        raise _is_resolved(row)
+
+
+def _is_resolved(row: Row) -> Refused:
+    return Refused(f"it is resolved: {row['resolution']}", code=Code.ALREADY_ENDED)
 
 
 def _shown(subjects: Subjects, row: Row) -> dict[str, Any]:

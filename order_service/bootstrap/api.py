@@ -43,4 +43,4 @@ async def open_role(settings: Settings, health: Health) -> AsyncGenerator[Role]:
         app.state.parked = Parked(database, Inbox(database, CONSUMER, effect))
         app.router.routes.extend(health.routes())
         api = settings.api
-        yield Role(watch.loops(), door=app, host=api.host, port=api.port, connections=api.connections)
+        yield Role(watch.loops(), door=app, host=api.host, port=api.port)

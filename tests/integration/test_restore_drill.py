@@ -172,8 +172,11 @@ async def is_taken_as_it_is(door: httpx.AsyncClient, row: Row) -> None:
     assert (skipped.status_code, skipped.json()["status"]) == (200, "EFFECTIVE")
     shown = (await door.get(path)).json()
     assert (shown["resolution"], shown["resolvedBy"]) == ("skip", "ada")
-    again = await door.post(f"{path}/retry", headers=ada)
-    assert (again.status_code, again.json()["code"]) == (409, "ALREADY_ENDED")
+    again = await door.post(f"{path}/skip", headers=ada)
+    assert (again.status_code, again.json()["status"]) == (200, "EFFECTIVE")
+    for action, actor in (("retry", ada), ("skip", {"X-Actor": "bob"})):
+        late = await door.post(f"{path}/{action}", headers=actor)
+        assert (late.status_code, late.json()["code"]) == (409, "ALREADY_ENDED")
 
 
 async def is_given_up(pair: Pair, order_id: str) -> None:

@@ -14,6 +14,8 @@ from contracts.chassis.admission import Admission, client_of
 from contracts.chassis.errors import TooOften
 from contracts.chassis.settings import ApiSettings
 
+JSON = {"content-type": "application/json"}
+
 
 class Shop:
     """A door behind which a request stays until it may go."""
@@ -161,12 +163,36 @@ async def test_a_body_that_does_not_come_takes_no_place():
     assert (answer.status_code, answer.json()["code"]) == (408, "TOO_SLOW")
 
 
+async def test_bodies_that_are_still_coming_are_bounded():
+    """They take no place, but memory: one more is told to come again, as at a full room."""
+    shop = Shop(ApiSettings(open_requests=2))
+    shop.may_go.set()
+    reading, rest = 0, asyncio.Event()
+
+    async def slowly() -> AsyncGenerator[bytes]:
+        nonlocal reading
+        reading += 1
+        yield b"["
+        await rest.wait()
+        yield b"]"
+
+    async with shop.client() as client:
+        coming = [asked(client.post("/stay", content=slowly(), headers=JSON)) for _ in range(2)]
+        await until(lambda: reading == 2)
+        refused = await client.get("/stay")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
+        rest.set()
+        assert [(await each).status_code for each in coming] == [200, 200]
+        assert (await client.get("/stay")).status_code == 200
+
+
 async def test_many_clients_cost_bounded_memory():
     """The one that has been quiet for longest is forgotten, and has its share anew."""
     door = Admission(ApiSettings(clients_remembered=10, client_per_second=1, client_burst=1))
 
     def knock(number: int) -> None:
-        door.knock({"client": (f"10.0.0.{number}", 1), "headers": []})
+        with door.knock({"client": (f"10.0.0.{number}", 1), "headers": []}):
+            pass
 
     for number in range(1, 11):
         knock(number)
