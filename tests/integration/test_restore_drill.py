@@ -116,7 +116,7 @@ async def test_nothing_goes_out_until_a_person_says_that_the_store_is_right(
 
         assert (await pair.order(held)).step is Step.HOLD_STOCK
         await is_given_up(pair, held)
-        await pair.wishes(held, "releaseHold", "release again")
+        await pair.wishes(held, "releaseHold", "release-again")
         await pair.comes_to(held, Step.AWAIT_OUTCOME)
         await completes(pair, held, (*STEPS, "hand-over"))
         assert await pair.workflow(held).result() == "SHIPPED"
