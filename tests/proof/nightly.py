@@ -1,8 +1,6 @@
 """Everything that takes a night: simulation and chaos at full size, outages, recovery, and upgrades."""
 
 import argparse
-import importlib
-import importlib.util
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from deploy.local import kafka_apache
 from deploy.local.child import StartError
 from tests.bench import recovery
-from tests.proof import chaos
+from tests.proof import chaos, simulate
 from tests.proof.chaos.house import libfaketime
 from tests.proof.chaos.outage import outage
 from tests.proof.checks import Violation
@@ -44,9 +42,6 @@ def run(options: argparse.Namespace) -> Report:
 
 
 def _simulation(options: argparse.Namespace) -> Sequence[tuple[str, Report]]:
-    if importlib.util.find_spec("tests.proof.simulate") is None:
-        return []
-    simulate = importlib.import_module("tests.proof.simulate")
     parser = argparse.ArgumentParser()
     simulate.add_arguments(parser)
     return [("simulation", simulate.run(parser.parse_args(["--seeds", str(options.seeds)])))]
