@@ -43,14 +43,15 @@ def evolve(fulfillment: Fulfillment | None, fact: FulfillmentEvent) -> Fulfillme
     if fulfillment is None:
         raise ValueError("a fulfillment begins with FulfillmentAccepted")
     after = _learnt(fulfillment, fact)
-    waiting = dict.fromkeys((*fulfillment.waiting, *_wished(fact)))
-    fell = after.steps_done < fulfillment.steps_done
-    return replace(
-        after,
-        percent=max(after.percent, 100 * after.steps_done // after.steps_total),
-        setback=_setback(after, fact) if fell else after.setback,
-        waiting=tuple(each for each in waiting if verdict(after, each) not in FINAL),
-    )
+    wished = dict.fromkeys((*fulfillment.waiting, *_wished(fact)))
+    waiting = tuple(each for each in wished if verdict(after, each) not in FINAL)
+    done = after.steps_done
+    percent = max(after.percent, 100 * done // after.steps_total)
+    setback = _setback(after, fact) if done < fulfillment.steps_done else after.setback
+    if (percent, setback, waiting) == (after.percent, after.setback, after.waiting):
+        # So most facts leave them, and a copy costs as much as all that the fact itself changed.
+        return after
+    return replace(after, percent=percent, setback=setback, waiting=waiting)
 
 
 def evolved(fulfillment: Fulfillment, facts: Iterable[FulfillmentEvent]) -> Fulfillment:

@@ -53,8 +53,10 @@ def evolve(order: Order | None, fact: OrderEvent) -> Order:
     if order is None:
         raise ValueError("an order begins with OrderPlaced")
     after = _learnt(order, fact)
-    waiting = (*order.waiting, *_wished(after, fact))
-    return replace(after, waiting=tuple(each for each in waiting if verdict(after, each) == "ACCEPTED"))
+    wished = (*order.waiting, *_wished(after, fact))
+    waiting = tuple(each for each in wished if verdict(after, each) == "ACCEPTED")
+    # Most facts change nothing of it, and a copy costs as much as all that the fact itself changed.
+    return after if waiting == after.waiting else replace(after, waiting=waiting)
 
 
 def _learnt(order: Order, fact: OrderEvent) -> Order:

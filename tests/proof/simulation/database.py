@@ -7,9 +7,9 @@ and the loser begins again, which is one after the other too.
 """
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any, Literal, LiteralString, TypeVar
@@ -32,13 +32,6 @@ class UnknownStatement(BaseException):
     Nobody of ours may take it for a failure of the database and try again."""
 
 
-@dataclass
-class Table:
-    """Rows by their primary key, in the order they were first stored."""
-
-    rows: dict[Key, Row] = field(default_factory=dict[Key, Row])
-
-
 class Tables:
     """One service's data, and how to take back what an open transaction did to it."""
 
@@ -46,7 +39,8 @@ class Tables:
         self._now = now
         self.place = place
         """Where a fact stands among all facts of all databases."""
-        self._tables: dict[str, Table] = {}
+        self._tables: defaultdict[str, dict[Key, Row]] = defaultdict(dict)
+        """Rows by their primary key, in the order they were first stored."""
         self._moments: list[datetime] = []
         self._undo: list[list[tuple[str, Key, Row | None]]] = [[]]
         """What takes back each open transaction; the last one is inside of those before it."""
@@ -61,31 +55,30 @@ class Tables:
         self._identity += 1
         return self._identity
 
-    def all(self, table: str) -> Iterator[Row]:
-        return iter(list(self._of(table).values()))
+    def all(self, table: str) -> list[Row]:
+        return list(self._tables[table].values())
 
     def count(self, table: str) -> int:
-        return len(self._of(table))
+        return len(self._tables[table])
 
     def newest(self, table: str, number: int) -> list[Row]:
         """So many of the rows stored last, oldest first."""
-        return list(islice(reversed(self._of(table).values()), number))[::-1]
+        return list(islice(reversed(self._tables[table].values()), number))[::-1]
 
     def get(self, table: str, *key: Any) -> Row | None:
-        return self._of(table).get(key)
+        return self._tables[table].get(key)
 
     def put(self, table: str, key: Key, row: Row) -> None:
         """The row is there, in place of one with the same key."""
-        rows = self._of(table)
+        rows = self._tables[table]
         self._undo[-1].append((table, key, rows.get(key)))
         rows[key] = row
 
     def update(self, table: str, key: Key, **values: Any) -> None:
-        self.put(table, key, {**self._of(table)[key], **values})
+        self.put(table, key, {**self._tables[table][key], **values})
 
     def remove(self, table: str, key: Key) -> None:
-        rows = self._of(table)
-        self._undo[-1].append((table, key, rows.pop(key)))
+        self._undo[-1].append((table, key, self._tables[table].pop(key)))
 
     def begin(self) -> None:
         """Another writer comes first: what it commits stays, whatever becomes of who began before."""
@@ -101,17 +94,14 @@ class Tables:
         while len(undo) > to:
             table, key, before = undo.pop()
             if before is None:
-                del self._of(table)[key]
+                del self._tables[table][key]
             else:
-                self._of(table)[key] = before
+                self._tables[table][key] = before
 
     def end(self) -> None:
         """What the transaction did stays."""
         self._undo.pop()
         self._moments.pop()
-
-    def _of(self, table: str) -> dict[Key, Row]:
-        return self._tables.setdefault(table, Table()).rows
 
 
 Answer = Callable[[Tables, Given], Sequence[Row] | int | None]
@@ -135,18 +125,20 @@ _NORMAL: dict[str, str] = {}
 
 def normal(sql: str) -> str:
     """The text without comments and without its layout."""
-    if sql not in _NORMAL:
+    known = _NORMAL.get(sql)
+    if known is None:
         lines = (line.partition("--")[0] for line in sql.splitlines())
-        _NORMAL[sql] = " ".join(" ".join(lines).split())
-    return _NORMAL[sql]
+        known = _NORMAL[sql] = " ".join(" ".join(lines).split())
+    return known
 
 
 class Cursor:
     """What a statement answered."""
 
     def __init__(self, answer: Sequence[Row] | int | None) -> None:
-        self._rows = list(answer) if isinstance(answer, Sequence) else []
-        self.rowcount = answer if isinstance(answer, int) else len(self._rows)
+        is_number = isinstance(answer, int)
+        self._rows = [] if is_number or answer is None else list(answer)
+        self.rowcount = answer if is_number else len(self._rows)
 
     async def fetchone(self) -> Row | None:
         return self._rows.pop(0) if self._rows else None
@@ -187,18 +179,16 @@ class Connection:
         yield Many(self)
 
     def _answer(self, sql: str, given: Given) -> Sequence[Row] | int | None:
+        if answer := STATEMENTS.get(sql):
+            return answer(self._tables, given)
         match sql.split():
             case ["savepoint", name]:
                 self._savepoints[name] = self._tables.mark()
-                return None
             case ["rollback", "to", "savepoint", name]:
                 self._tables.roll_back(self._savepoints[name])
-                return None
             case _:
-                answer = STATEMENTS.get(sql)
-        if answer is None:
-            raise UnknownStatement(sql)
-        return answer(self._tables, given)
+                raise UnknownStatement(sql)
+        return None
 
 
 async def _at_once(_: str) -> None: ...

@@ -1,6 +1,7 @@
 """Both services, real from the doors to the decisions, on twins of everything that is not ours."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from itertools import count
 from random import Random
 from typing import Any, cast
@@ -35,6 +36,7 @@ from order_service.workflow import OrderWorkflow
 from tests.proof.simulation import moving, providers, runner, statements
 from tests.proof.simulation.client import Client
 from tests.proof.simulation.database import Database
+from tests.proof.simulation.folding import remembering
 from tests.proof.simulation.kafka import Broker, Group
 from tests.proof.simulation.relays import SETTINGS, Machinery
 from tests.proof.simulation.scheduler import Scheduler
@@ -42,6 +44,7 @@ from tests.proof.simulation.temporal import Room, Server, Worker
 
 ARTICLES = ("TEAPOT", "TEA-ASSAM", "SPOON")
 DEADLINES = DeadlineSettings(cancel_answer_seconds=900)
+PARCEL_SETTINGS = fulfillment_bootstrap.Settings()
 
 assert statements
 assert moving
@@ -98,12 +101,12 @@ class House:
         self.carrier = providers.Carrier(self.scheduler)
         self.orders = Side("order", self, order.NAMESPACE, order_relay.HOME.target)
         self.parcels = Side("parcel", self, fulfillment.NAMESPACE, fulfillment_relay.HOME.target)
-        self.order_journal = order_bootstrap.journal_of(self.orders.real_database)
+        self.order_journal = remembering(order_bootstrap.journal_of(self.orders.real_database))
         self.order_intake = OrderIntake(
             self.order_journal, DEADLINES, random_bits=self.chance.getrandbits, now=lambda: self.scheduler.now
         )
-        self.parcel_journal = fulfillment_bootstrap.journal_of(self.parcels.real_database)
-        settings = fulfillment_bootstrap.Settings(warehouse=warehouse or WarehouseSettings())
+        self.parcel_journal = remembering(fulfillment_bootstrap.journal_of(self.parcels.real_database))
+        settings = replace(PARCEL_SETTINGS, warehouse=warehouse) if warehouse else PARCEL_SETTINGS
         self.parcel_intake = fulfillment_bootstrap.intake_of(
             self.parcel_journal, settings, now=lambda: self.scheduler.now
         )

@@ -74,12 +74,11 @@ class _Storm:
     def __post_init__(self) -> None:
         plan = self.plan
         self.chance = Random(plan.seed)
-        warehouse = _ASKS if plan.answer else WarehouseSettings()
         self.house = House(
             # 0 would go first come, first served.
             seed=plan.seed + 1,
             room=Room(plan.room),
-            warehouse=warehouse,
+            warehouse=_ASKS if plan.answer else None,
             stock=plan.stock,
             threshold=plan.threshold,
             attempts=plan.attempts,

@@ -115,7 +115,8 @@ class Server:
         self._workers: dict[str, Worker] = {}
         self._executions: dict[tuple[str, str], list[Execution]] = {}
         self._counts: dict[str, int] = {}
-        self._attempts: dict[str, set[Attempt]] = {}
+        self._attempts: dict[str, dict[Attempt, None]] = {}
+        """By worker; a dictionary for its order: the same run must be the same in every process."""
         self.troubles: list[str] = []
         """Replays that asked for something else, and workflow code that raised."""
         self.refuse_signals: Callable[[str, str], bool] = lambda _id, _name: False
@@ -128,7 +129,7 @@ class Server:
 
     def poll(self, worker: Worker) -> None:
         self._workers[worker.namespace] = worker
-        self._attempts[worker.name] = set()
+        self._attempts[worker.name] = {}
 
     @property
     def executions(self) -> list[Execution]:
@@ -346,14 +347,14 @@ class Server:
             await sleep(_back_off(policy, attempt))
 
     def _attempt(self, attempt: "Attempt") -> None:
-        self._attempts[attempt.worker.name].add(attempt)
+        self._attempts[attempt.worker.name][attempt] = None
         self._scheduler.spawn(self._normal(attempt), "", attempt.worker.name)
         if self.times_out:
             self._scheduler.after(attempt.seconds, lambda: self._time_out(attempt))
 
     def _time_out(self, attempt: "Attempt") -> None:
         if attempt in self._attempts[attempt.worker.name]:
-            self._attempts[attempt.worker.name].discard(attempt)
+            del self._attempts[attempt.worker.name][attempt]
             self._attempt(attempt.next())
 
     async def _normal(self, attempt: "Attempt") -> None:
@@ -372,14 +373,14 @@ class Server:
                 delay = error.next_retry_delay
                 pause = delay.total_seconds() if delay else _back_off(policy, attempt.number)
                 if attempt in under_way:
-                    under_way.discard(attempt)
+                    del under_way[attempt]
                     self._scheduler.after(pause, lambda: self._attempt(attempt.next()))
                 return
         else:
             done = runner.completed(asked.seq, result, is_local=False)
         # Nobody waits any more for an attempt that had timed out.
         if attempt in under_way:
-            under_way.discard(attempt)
+            del under_way[attempt]
             self._happens(execution, done)
 
     async def _run(
@@ -413,7 +414,7 @@ class Server:
             execution.deaths += 1
             if execution.is_busy and execution.is_open:
                 self._scheduler.after(TASK_TIMEOUT_SECONDS, partial(self._retry, execution, execution.deaths))
-        dead, self._attempts[name] = self._attempts[name], set()
+        dead, self._attempts[name] = self._attempts[name], {}
         for attempt in sorted(dead, key=lambda each: each.command.schedule_activity.seq):
             self._scheduler.after(attempt.seconds, partial(self._attempt, attempt.next()))
 

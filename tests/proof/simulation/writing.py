@@ -1,9 +1,13 @@
 """What a simulated run leaves behind, as the record that the checks judge."""
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
+import fulfillment_service.bootstrap as fulfillment_bootstrap
+import order_service.bootstrap as order_bootstrap
 from contracts import fulfillment, order
+from contracts.chassis.event_store import Change, Journal
+from contracts.chassis.event_store import Fact as AnyFact
 from tests.proof.record import (
     Effect,
     Ended,
@@ -21,6 +25,9 @@ from tests.proof.simulation.house import House, Side
 from tests.proof.simulation.providers import Entry
 from tests.proof.simulation.runner import unpacked
 from tests.proof.simulation.temporal import Status
+
+S = TypeVar("S")
+F = TypeVar("F", bound=AnyFact)
 
 
 def write(record: Record, house: House) -> None:
@@ -67,9 +74,14 @@ def write_topics(record: Record, house: House) -> None:
 
 def write_views(record: Record, house: House) -> None:
     """What both projections show of their own and of the other's facts, and what these add up to."""
+    # New journals, which remember nothing: the whole log is read and folded once more.
+    orders = order_bootstrap.journal_of(house.orders.real_database)
+    parcels = fulfillment_bootstrap.journal_of(house.parcels.real_database)
     with_parcels = {row["order_id"]: row for row in house.parcels.database.tables.all("fulfillment_view")}
     for row in house.orders.database.tables.all("order_view"):
-        read = house.scheduler.run(house.order_journal.read(order.stream(row["order_id"])))
+        read = house.scheduler.run(
+            _folded(record, order.stream(row["order_id"]), house.order_journal, orders)
+        )
         parcel, shown = with_parcels.get(row["order_id"]), _shown(row)
         if read is None:
             continue
@@ -82,10 +94,21 @@ def write_views(record: Record, house: House) -> None:
         told = {"sequence": read.version, "status": read.state.status}
         record.views.append(View("fulfillments", row["order_id"], theirs, told))
     for row in with_parcels.values():
-        found = house.scheduler.run(house.parcel_journal.read(fulfillment.stream(row["fulfillment_id"])))
+        stream = fulfillment.stream(row["fulfillment_id"])
+        found = house.scheduler.run(_folded(record, stream, house.parcel_journal, parcels))
         if found is not None:
             folded = {"version": found.version, "status": found.state.status, "step": found.state.step}
             record.views.append(View("fulfillments", row["fulfillment_id"], _shown(row), folded))
+
+
+async def _folded(
+    record: Record, stream: str, known: Journal[S, F], anew: Journal[S, F]
+) -> Change[S, F] | None:
+    """The stream as it is read anew; a trouble of the run when it was known as something else."""
+    read = await anew.read(stream)
+    if read != await known.read(stream):
+        record.troubles.append(f"{stream} folds to something else than before")
+    return read
 
 
 def _shown(row: Row) -> dict[str, Any]:
