@@ -3,7 +3,7 @@
 One transaction locks the receipt, loads the fulfillment, asks the pure decision, and writes the facts or the
 refusal with everything that follows from them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -57,13 +57,11 @@ class Intake:
         warehouse: WarehouseSettings,
         *,
         carrier: str,
-        now: Callable[[], datetime],
     ) -> None:
         self.standing = standing
         self._journal = journal
         self._warehouse = warehouse
         self._carrier = carrier
-        self._now = now
 
     async def accept(self, request: StartFulfillment) -> Change[Fulfillment, FulfillmentEvent]:
         """The parcel exists, with its holds and its address; accepted again, nothing is added."""
@@ -113,7 +111,7 @@ class Intake:
             if expected_version is not None:
                 await self._expect(connection, stream, expected_version)
             hold = wish.payload.hold
-            if hold and asked_at is None and hold.is_over(self._now()):
+            if hold and asked_at is None and hold.is_over(connection.now):
                 raise Invalid("until must be in the future")
             await _keep_wish(connection, state, wish, command_id)
             if name == "completeStep" and wish.payload.step_key:

@@ -4,8 +4,7 @@ Placing and lifting take an advisory lock alone; a transaction that may begin a 
 others like it, and reads the table only then. So whatever began did so before the hold was there, and whoever
 comes later finds it (decision 4). Parcels learn of it lazily, when they meet it."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Annotated, Any, LiteralString
 
 from pydantic import StringConstraints
@@ -98,12 +97,9 @@ class PlaceStandingHold(Request):
 class StandingHolds:
     """Places and lifts standing holds, and says which ones a parcel meets."""
 
-    def __init__(
-        self, journal: StandingJournal, *, drain_per_second: float, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, journal: StandingJournal, *, drain_per_second: float) -> None:
         self._journal = journal
         self._drain_per_second = drain_per_second
-        self._now = now
 
     async def against(self, connection: Connection, f: Fulfillment) -> tuple[Hold, ...]:
         """The standing holds that match this parcel; none is placed or lifted before the transaction ends."""
@@ -131,7 +127,7 @@ class StandingHolds:
         hold = StandingHold(handle, asked.kind, asked.value, asked.reason, actor, asked.until)
 
         async def decide(connection: Connection, known: StandingHold | None) -> Sequence[StandingHoldEvent]:
-            if asked.until and asked.until <= self._now():
+            if asked.until and asked.until <= connection.now:
                 raise Invalid("until must be in the future")
             await connection.queue(_ALONE)
             if asked.note:

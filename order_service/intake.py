@@ -156,11 +156,10 @@ class Intake:
             if expected_version is not None:
                 await self._expect(connection, stream, expected_version)
             await self._keep_wish(connection, order, wish, changes, command_id)
-            now = self._now()
-            if wish.payload.hold and wish.payload.hold.is_over(now):
+            if wish.payload.hold and wish.payload.hold.is_over(connection.now):
                 raise Invalid("until must be in the future")
-            answer_by = now + self._deadlines.cancel_answer
-            return _decide(order, _Asked(name, wish, changes, command_id, actor, answer_by, now))
+            answer_by = connection.now + self._deadlines.cancel_answer
+            return _decide(order, _Asked(name, wish, changes, command_id, actor, answer_by, connection.now))
 
         async def tell_workflow(connection: Connection, change: Change[Order, OrderEvent]) -> None:
             if knock and change.recorded:

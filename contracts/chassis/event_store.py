@@ -45,6 +45,7 @@ _ACCEPTED: LiteralString = """
 
 _LOCK: LiteralString = "select pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
+# Of a stream that has nothing yet, one row that says only what time it is.
 _LOAD: LiteralString = """
     select
         stream,
@@ -57,9 +58,10 @@ _LOAD: LiteralString = """
         meta ->> 'commandId' as command_id,
         meta ->> 'causationId' as causation_id,
         meta ->> 'traceparent' as traceparent,
-        recorded_at
-    from events
-    where stream = %s and version > %s
+        recorded_at,
+        clock_timestamp() as now
+    from (select) as here
+    left join events on stream = %s and version > %s
     order by version
     """
 
@@ -138,26 +140,28 @@ class EventStore(Generic[F]):
 
     async def load(self, connection: Connection, stream: str, after: int = 0) -> list[Recorded[F]]:
         """Facts of one stream, oldest first, from version `after + 1` on, without gaps."""
-        return await self.read(await self.asked(connection, stream, after))
+        return await self.read(connection, await self.asked(connection, stream, after))
 
     async def asked(self, connection: Connection, stream: str, after: int = 0) -> Asked:
         """The question is on its way; `read` waits for the answer."""
         return await connection.queue(_LOAD, (stream, after))
 
-    async def read(self, asked: Asked) -> list[Recorded[F]]:
-        return [self._read(row) for row in await asked.fetchall()]
+    async def read(self, connection: Connection, asked: Asked) -> list[Recorded[F]]:
+        rows = await asked.fetchall()
+        connection.now = rows[0]["now"].astimezone(UTC)
+        return [self._read(row) for row in rows if row["version"] is not None]
 
     async def append(
         self, connection: Connection, stream: str, expected_version: int, facts: Sequence[F], cause: Cause
     ) -> list[Recorded[F]]:
-        """The facts are stored as versions `expected_version + 1` on.
+        """The facts are stored as versions `expected_version + 1` on, at the time at which it was read.
 
         When someone wrote first the transaction ends in Conflict, at the latest at its commit."""
-        now, traceparent = datetime.now(UTC), current_traceparent()
+        traceparent = current_traceparent()
         recorded = [
             Recorded(
                 stream, version, uuid7(), fact,
-                cause.actor, cause.command_id, cause.causation_id, traceparent, now,
+                cause.actor, cause.command_id, cause.causation_id, traceparent, connection.now,
             )
             for version, fact in enumerate(facts, start=expected_version + 1)
         ]  # fmt: skip
@@ -287,7 +291,7 @@ class Journal(Generic[S, F]):
         return change
 
     async def _loaded(self, connection: Connection, stream: str, asked: Asked) -> Change[S, F] | None:
-        recorded = await self._store.read(asked)
+        recorded = await self._store.read(connection, asked)
         version = recorded[-1].version if recorded else 0
         is_put_back = version < seen().version
         if is_put_back:

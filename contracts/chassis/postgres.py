@@ -8,6 +8,7 @@ import asyncio
 import select
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import Any, LiteralString, Self, cast
 
 import psycopg
@@ -41,6 +42,8 @@ class Connection(psycopg.AsyncConnection[DictRow]):
         """Channels whose relays have something to do once this transaction committed."""
         self.contended = False
         """True when this work lost against another writer before."""
+        self.now: datetime
+        """The database's clock, the only one that all processes share, when a stream was last read here."""
         self._sending: psycopg.AsyncPipeline | None = None
 
     async def execute(

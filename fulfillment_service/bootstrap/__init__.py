@@ -3,9 +3,7 @@
 Each role is a module of its own, so that a process loads only what its role needs.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from contracts.chassis.event_store import EventStore, Journal
@@ -51,17 +49,12 @@ def journal_of(database: Database) -> FulfillmentJournal:
     )
 
 
-def intake_of(
-    journal: FulfillmentJournal,
-    settings: Settings,
-    *,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Intake:
+def intake_of(journal: FulfillmentJournal, settings: Settings) -> Intake:
     standing_journal = Journal[StandingHold, StandingHoldEvent](
         journal.database,
         EventStore[StandingHoldEvent](STANDING_FACTS),
         evolve=standing.evolve,
         follow=standing_holds.follow,
     )
-    holds = StandingHolds(standing_journal, drain_per_second=settings.warehouse.drain_per_second, now=now)
-    return Intake(journal, holds, settings.warehouse, carrier=settings.carrier.carrier_name, now=now)
+    holds = StandingHolds(standing_journal, drain_per_second=settings.warehouse.drain_per_second)
+    return Intake(journal, holds, settings.warehouse, carrier=settings.carrier.carrier_name)

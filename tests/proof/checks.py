@@ -21,6 +21,7 @@ ADDRESS = "the label carries the last accepted address"
 RECEIPTS = "every command has one final receipt"
 ENDS = "every order ends"
 GAPLESS = "streams have no gaps"
+FORWARD = "time goes forward in every stream"
 STOCK = "the stock adds up"
 ONE = "one effective fulfillment for each order and n"
 STEPS = "each step is done once, in its order"
@@ -39,8 +40,8 @@ AGAIN = "what a person resolves is tried again"
 SKIPPED = "what a person leaves out is recorded as settled"
 
 PROMISES = (
-    NEVER_BOTH, MONEY, HELD, ADDRESS, RECEIPTS, ENDS, GAPLESS, STOCK, ONE, STEPS, REPLAYS, TOPICS, APPLIED,
-    PRIVATE, PLACED, FOLDED, TRACE, LOGS, BUDGET, STRUCK,
+    NEVER_BOTH, MONEY, HELD, ADDRESS, RECEIPTS, ENDS, GAPLESS, FORWARD, STOCK, ONE, STEPS, REPLAYS, TOPICS,
+    APPLIED, PRIVATE, PLACED, FOLDED, TRACE, LOGS, BUDGET, STRUCK,
 )  # fmt: skip
 """Every invariant by its name."""
 
@@ -278,6 +279,14 @@ def streams_have_no_gaps(record: Record) -> Iterator[Violation]:
             yield Violation(GAPLESS, f"{stream} has versions {versions}")
 
 
+def time_goes_forward(record: Record) -> Iterator[Violation]:
+    """A fact is not older than the one before it, whatever the clock of the process that recorded it says."""
+    for stream, facts in record.streams():
+        for before, after in pairwise(facts):
+            if after.at < before.at:
+                yield Violation(FORWARD, f"{stream} {after.version} is of {after.at}, after {before.at}")
+
+
 def the_stock_adds_up(record: Record) -> Iterator[Violation]:
     """Of each article initial = available + held + shipped; in the end exactly what left is shipped."""
     left: Counter[str] = Counter()
@@ -489,6 +498,7 @@ CHECKS: Sequence[Check] = (
     every_command_has_one_final_receipt,
     every_order_ends,
     streams_have_no_gaps,
+    time_goes_forward,
     the_stock_adds_up,
     one_effective_fulfillment,
     each_step_is_done_once_in_its_order,

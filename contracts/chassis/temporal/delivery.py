@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecution
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
@@ -21,6 +21,8 @@ log = structlog.get_logger()
 REVIVE_EVERY = timedelta(seconds=15)
 LOOK_BACK = timedelta(days=30)
 """The namespace's retention: what was closed earlier is not in Temporal any more."""
+VISIBLE_WITHIN = timedelta(minutes=1)
+"""What has ended is in Temporal's lists by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,10 @@ class Delivery:
         since = datetime.now(UTC) - LOOK_BACK
         known: Set[str] = set()
         while True:
-            begun = datetime.now(UTC)
             try:
                 with quiet():
-                    closed = await self._closed_since(since)
-                    ended = {name: run_id for run_id, name in closed.items() if run_id not in known}
+                    closed = {found.run_id: found for found in await self._closed_since(since)}
+                    ended = {found.id: run_id for run_id, found in closed.items() if run_id not in known}
                     revived = await knock_open(ended) if ended else 0
             except (RPCError, RuntimeError, Unavailable):
                 log.warning(
@@ -85,15 +86,16 @@ class Delivery:
                 if revived:
                     log.warning("workflows revived", count=revived)
                 # Visibility lags behind, so the last minute is looked at again; each run is knocked for once.
+                # Counted from what has ended, by Temporal's clock: ours may be minutes wrong.
                 known = closed.keys()
-                since = begun - timedelta(minutes=1)
+                ended_at = [found.close_time for found in closed.values() if found.close_time]
+                since = max([since, *(at - VISIBLE_WITHIN for at in ended_at)])
             await asyncio.sleep(REVIVE_EVERY.total_seconds())
 
-    async def _closed_since(self, since: datetime) -> dict[str, str]:
-        """Workflow ids by the run that ended."""
+    async def _closed_since(self, since: datetime) -> list[WorkflowExecution]:
         query = (
             f"WorkflowType = '{self._target.workflow_type}'"
             " AND ExecutionStatus IN ('Canceled', 'Terminated', 'Failed', 'TimedOut')"
             f" AND CloseTime > '{since.isoformat()}'"
         )
-        return {found.run_id: found.id async for found in self._client.list_workflows(query, limit=1000)}
+        return [found async for found in self._client.list_workflows(query, limit=1000)]

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime, tzinfo
 from typing import Any
 
 import psycopg
 import pytest
 
-from contracts.chassis import outbox
+from contracts.chassis import event_store, outbox
 from contracts.chassis.errors import Conflict, Refused
 from contracts.chassis.event_store import ATTEMPTS, Cause, EventStore, Fact, Journal
 from contracts.chassis.postgres import Connection, Database
@@ -39,6 +40,27 @@ async def test_facts_are_read_as_they_were_recorded(database: Database):
     assert (stream.recorded[0].actor, stream.recorded[0].command_id, stream.recorded[0].causation_id) == (
         "ada", "c-1", "e-0",
     )  # fmt: skip
+
+
+async def test_a_fact_has_the_database_s_time(database: Database, monkeypatch: pytest.MonkeyPatch):
+    """However wrong the clock of the process is that records it; so time goes forward in every stream."""
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Wrong":
+            return cls(2001, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(event_store, "datetime", Wrong)
+    for _ in range(2):
+        await tally(database).change("s", CAUSE, adding(1))
+    clock = await database.fetch_one(
+        """
+        select min(recorded_at) >= pg_postmaster_start_time() and max(recorded_at) <= now() as is_its_own,
+            array_agg(recorded_at order by version) = array_agg(recorded_at order by recorded_at) as goes_on
+        from events
+        """
+    )
+    assert clock == {"is_its_own": True, "goes_on": True}
 
 
 async def test_a_stream_that_never_began_is_none(database: Database):
@@ -100,8 +122,9 @@ async def test_concurrent_writers_leave_no_gap_and_lose_nothing(database: Databa
 async def test_an_append_on_an_old_version_is_a_conflict(database: Database):
     """Who expects version 0 of a stream that has one stores nothing."""
     await tally(database).change("s", CAUSE, adding(1))
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict):  # noqa: PT012  the whole transaction is the statement
         async with database.transaction() as connection:
+            await STORE.load(connection, "s")
             await STORE.append(connection, "s", 0, [Added(amount=7)], CAUSE)
     assert len(await database.fetch("select 1 from events")) == 1
 

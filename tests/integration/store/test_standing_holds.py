@@ -122,9 +122,7 @@ BEGUN = ("StepStarted", "LabelRequested", "HandOverStarted")
 async def test_nothing_begins_after_the_placement_committed(warehouse: Warehouse):
     """Many parcels begin step after step while the hold is placed: what the placement saw is all there is."""
     seen: list[int] = []
-    holds = StandingHolds(
-        counting(warehouse.database, seen), drain_per_second=1, now=lambda: datetime.now(UTC)
-    )
+    holds = StandingHolds(counting(warehouse.database, seen), drain_per_second=1)
     parcels = [await warehouse.parcel(lines=30) for _ in range(12)]
     by_hand = [await warehouse.parcel(lines=20, mode="manual") for _ in range(4)]
     work = [asyncio.create_task(warehouse.works(parcel)) for parcel in parcels]

@@ -12,16 +12,19 @@ import order_service.bootstrap as order_bootstrap
 from contracts import fulfillment, order
 from contracts.chassis import caps, pii, receipts
 from contracts.chassis.errors import Conflict, Invalid, NotFound, Refused, TooMany
-from contracts.chassis.event_store import Cause
+from contracts.chassis.event_store import Cause, EventStore, Journal
 from contracts.chassis.postgres import Connection, Database, Row
 from contracts.chassis.receipts import Command, grant
 from contracts.envelope import Wish, WishPayload
 from contracts.fulfillment import StartFulfillment
 from contracts.order import UpdateOrder
 from contracts.values import Address, Code, Hold, HoldReason, Line, LineItem
+from fulfillment_service.events import STANDING_FACTS, StandingHoldEvent
+from fulfillment_service.fulfillment import standing
+from fulfillment_service.fulfillment.standing import StandingHold
 from fulfillment_service.intake import Intake as ParcelIntake
 from fulfillment_service.settings import FulfillmentPostgresSettings
-from fulfillment_service.standing_holds import PlaceStandingHold, StandingHolds
+from fulfillment_service.standing_holds import PlaceStandingHold, StandingHolds, follow
 from order_service import inventory
 from order_service.demo import demo_order
 from order_service.intake import Intake as OrderIntake
@@ -104,14 +107,13 @@ def order_intake(store: Store) -> OrderIntake:
     return order_bootstrap.intake_of(order_bootstrap.journal_of(store.database))
 
 
-def parcel_intake(store: Store, *, at: datetime | None = None) -> ParcelIntake:
+def parcel_intake(store: Store) -> ParcelIntake:
     journal = fulfillment_bootstrap.journal_of(store.database)
-    settings = fulfillment_bootstrap.Settings()
-    return fulfillment_bootstrap.intake_of(journal, settings, now=lambda: at or datetime.now(UTC))
+    return fulfillment_bootstrap.intake_of(journal, fulfillment_bootstrap.Settings())
 
 
-def standing_holds(store: Store, *, at: datetime | None = None) -> StandingHolds:
-    return parcel_intake(store, at=at).standing
+def standing_holds(store: Store) -> StandingHolds:
+    return parcel_intake(store).standing
 
 
 async def place(store: Store, key: str = "place") -> str:
@@ -163,6 +165,7 @@ async def test_an_append_on_an_old_version_is_a_conflict(orders: Store):
     with pytest.raises(Conflict):  # noqa: PT012  the whole transaction is the statement
         async with orders.database.transaction() as connection:
             await pii.put(connection, "r", "note", 1, {"text": "gone"})
+            await STORE.load(connection, "s")
             await STORE.append(connection, "s", 0, [Added(amount=7)], CAUSE)
     assert len(await orders.rows("events")) == 1
     assert await orders.rows("pii") == []
@@ -452,16 +455,22 @@ def _meets(standing: StandingHolds) -> Any:
 
 
 async def test_a_standing_hold_of_something_else_or_of_the_past_stops_nothing(parcels: Store):
-    """Another article, and an end that is over."""
-    past = datetime.now(UTC) - timedelta(seconds=1)
-    standing, parcel = standing_holds(parcels, at=past - timedelta(hours=1)), await accept(parcels)
-    for number, asked in enumerate(
-        (
-            FROZEN.model_copy(update={"value": "SPOON"}),
-            FROZEN.model_copy(update={"handle": "h", "until": past}),
-        )
-    ):
-        await standing.place(asked, command_id=f"f-{number}", actor="ada")
+    """Another article, and an end that is over; nobody can place one that is over already."""
+    past, parcel = datetime.now(UTC) - timedelta(seconds=1), await accept(parcels)
+    holds = standing_holds(parcels)
+    await holds.place(FROZEN.model_copy(update={"value": "SPOON"}), command_id="f-0", actor="ada")
+    with pytest.raises(Invalid):
+        await holds.place(FROZEN.model_copy(update={"until": past}), command_id="f-1", actor="ada")
+
+    async def place(connection: Connection, known: StandingHold | None) -> Sequence[StandingHoldEvent]:
+        return standing.place(known, StandingHold("h", "sku", "TEAPOT", FROZEN.reason, "ada", past))
+
+    await Journal[StandingHold, StandingHoldEvent](
+        parcels.database,
+        EventStore[StandingHoldEvent](STANDING_FACTS),
+        evolve=standing.evolve,
+        follow=follow,
+    ).change("standing-h", CAUSE, place)
     assert await complete(parcels, parcel, 1) != "REJECTED"
 
 

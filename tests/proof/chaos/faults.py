@@ -4,13 +4,15 @@ import asyncio
 import os
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, LiteralString
 
 import psutil
 
-from tests.proof.chaos.house import PROVIDERS, House, began_at, libfaketime, names
+from tests.proof.chaos.clocks import MISSING, Clock, libfaketime, sweep
+from tests.proof.chaos.house import PROVIDERS, House, began_at, names
 from tests.proof.chaos.plan import Fault
 from tests.proof.chaos.stores import DATABASES, Stores, eventually
 from tests.proof.record import Service, Struck
@@ -69,6 +71,7 @@ class Faults:
     def __init__(self, house: House, stores: Stores) -> None:
         self._house = house
         self._stores = stores
+        self._clocks: Mapping[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def strike(self, fault: Fault) -> Struck:
         """The fault has struck and is healed; what shows it."""
@@ -94,11 +97,11 @@ class Faults:
                 victim = database
                 fired, evidence = await self._delay(database, fault.seconds)
             case _:
-                victim = self._victim("worker", fault.pick)
+                victim = self._victim(what, fault.pick)
                 if libfaketime() is None:
-                    why = "libfaketime is not installed"
-                    return Struck(fault.number, fault.kind, victim, fired=False, evidence={}, skipped=why)
-                fired, evidence = await self._shift_clock(victim, fault)
+                    return Struck(fault.number, fault.kind, victim, fired=False, evidence={}, skipped=MISSING)
+                async with self._clocks[victim]:
+                    fired, evidence = await self._wrong_clock(victim, fault)
         return Struck(fault.number, fault.kind, victim, fired, evidence)
 
     def _victim(self, what: str, pick: int) -> str:
@@ -190,24 +193,24 @@ class Faults:
             await self._stores.rows(database, "drop trigger if exists chaos_delay on knocks")
         return bool(count), {"delayed": count}
 
-    async def _shift_clock(self, victim: str, fault: Fault) -> tuple[bool, Evidence]:
-        """The process lived for so long with a clock that is wrong."""
-        offset = f"{(-1) ** fault.pick * (30 + fault.pick % 60):+d}s"
-        added = self._house.stack.added
-        added[victim] = {
-            "LD_PRELOAD": str(libfaketime()),
-            "FAKETIME": offset,
-            "DONT_FAKE_MONOTONIC": "1",
-        }
+    async def _wrong_clock(self, victim: str, fault: Fault) -> tuple[bool, Evidence]:
+        """The process lived with a clock that was minutes ahead and then minutes behind, or the reverse."""
+        offset = (-1) ** (fault.pick // 4) * 60 * (2 + fault.pick // 8 % 9)
+        stack, told = self._house.stack, list[int | None]()
+        clock = Clock(stack.state.folder / f"{victim}.clock", stack.health_port(victim))
+        stack.added[victim] = clock.environment
         try:
-            await self.kill(victim)
-            await asyncio.sleep(fault.seconds)
-            pid = self._house.stack[victim].pid
-            seen = psutil.Process(pid).environ().get("FAKETIME") if pid else None
+            for wrong in (offset, -offset):
+                clock.set(wrong)
+                if not told:
+                    await self.kill(victim)
+                told.append(await eventually(lambda: asyncio.to_thread(clock.told, wrong)))  # noqa: B023
+                await asyncio.sleep(fault.seconds / 2)
         finally:
-            added.pop(victim)
+            stack.added.pop(victim)
         await self.kill(victim)
-        return seen == offset, {"offset": seen}
+        sweep()
+        return None not in told, {"offset": offset, "told": told}
 
     async def _running(self, victim: str, unless: int | None = None) -> tuple[int, float]:
         """The pid of a ready process of that name, and another one than that, and when it began."""

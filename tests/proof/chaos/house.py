@@ -1,6 +1,5 @@
 """The stack under chaos: two of each process that may be two, all of them behind proxies."""
 
-import ctypes.util
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -32,7 +31,7 @@ class DoubledStack(Stack):
         doubled = [second_name(service, role) for service in SERVICES for role in DOUBLED]
         beside = Ports.counted_from(max(self.ports.taken.values()) + 1)
         self._seconds = dict(zip(doubled, beside.taken.values(), strict=False))
-        self.added: dict[str, dict[str, str]] = {}
+        self.added: dict[str, Mapping[str, str]] = {}
         """More environment for a process, from its next start on."""
 
     @property
@@ -43,6 +42,10 @@ class DoubledStack(Stack):
     def urls(self, service: Service) -> list[str]:
         """Where both doors of the service stand."""
         return [self.url(service), f"http://127.0.0.1:{self._seconds[second_name(service, 'api')]}"]
+
+    def health_port(self, name: str) -> int:
+        """Where that process of ours tells its health."""
+        return self._seconds.get(name) or self.ports[name]
 
     def environment(self, service: Service, role: Role) -> dict[str, str]:
         found = super().environment(service, role)
@@ -85,7 +88,11 @@ class DoubledStack(Stack):
 
         def environment() -> dict[str, str]:
             own = {variable: str(port)}
-            return self.environment(service, role) | self.added.get(second_name(service, role), {}) | own
+            return {
+                **self.environment(service, role),
+                **self.added.get(second_name(service, role), {}),
+                **own,
+            }
 
         return environment
 
@@ -123,12 +130,6 @@ def names(role: str) -> list[str]:
         return [role]
     first = [f"{service.removesuffix('_service')}-{role}" for service in SERVICES]
     return first + ([f"{name}-2" for name in first] if role in DOUBLED else [])
-
-
-def libfaketime() -> str | None:
-    """Where Debian's libfaketime is; None where it is not installed."""
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    return str(found[0]) if found else ctypes.util.find_library("faketime")
 
 
 @asynccontextmanager

@@ -15,10 +15,11 @@ FaultKind = Literal[
     "restart-postgres", "restart-temporal", "restart-kafka",
     "cut-postgres", "cut-temporal", "cut-kafka", "cut-providers",
     "slow-postgres", "slow-temporal", "slow-kafka", "slow-providers",
-    "double-records", "double-knocks", "delay-knocks", "clock-offset",
+    "double-records", "double-knocks", "delay-knocks",
+    "clock-api", "clock-worker", "clock-relay", "clock-consumer",
 ]  # fmt: skip
 FAULTS: tuple[FaultKind, ...] = get_args(FaultKind)
-USUAL: tuple[FaultKind, ...] = tuple(kind for kind in FAULTS if kind != "clock-offset")
+USUAL: tuple[FaultKind, ...] = tuple(kind for kind in FAULTS if not kind.startswith("clock-"))
 """What needs nothing installed."""
 
 ENDS = ("PaymentCaptured", "OrderCancelled", "OrderFailed", "CaptureRefused")
@@ -152,7 +153,9 @@ def _lasting(dice: random.Random, kind: FaultKind, freeze_seconds: float) -> flo
             return round(dice.uniform(0.5, 3), 1)
         case "slow":
             return round(dice.uniform(3, 6), 1)
-        case "delay" | "clock":
+        case "delay":
             return round(dice.uniform(2, 5), 1)
+        case "clock":
+            return round(dice.uniform(6, 12), 1)
         case _:
             return 0.0

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from tests.proof import checks, saved
+from tests.proof.chaos.clocks import MISSING, libfaketime
 from tests.proof.chaos.ending import recorded, settled
 from tests.proof.chaos.faults import Faults
 from tests.proof.chaos.house import House, open_house
@@ -28,6 +29,8 @@ def chaos(plan: Plan, *, kafka: str = "embedded", keep: Path | None = None) -> R
     """The plan is carried out on a stack of its own, and judged; the run is kept in that file."""
     began = time.monotonic()
     _say(began, f"seed {plan.seed}: {len(plan.creates)} orders, {len(plan.faults)} faults")
+    if not libfaketime():
+        _say(began, MISSING)
     with tempfile.TemporaryDirectory(prefix="tandem-chaos-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -137,6 +140,7 @@ async def _exercised(house: House, journal: Journal, struck: Sequence[Struck], f
         "tries": sum(operation.tries for operation in journal.operations),
         "facts": facts,
         "faults": dict(Counter(each.kind for each in struck if each.fired)),
-        "skipped": {each.kind: each.skipped for each in struck if each.skipped},
+        "skipped": {each.kind: each.skipped for each in struck if each.skipped}
+        | ({} if libfaketime() else {"clocks": MISSING}),
         "providers": dict(misbehaved),
     }

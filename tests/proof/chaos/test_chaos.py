@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.proof.chaos import SECONDS_PER_ORDER
+from tests.proof.chaos.clocks import MISSING, libfaketime
 from tests.proof.chaos.plan import FAULTS, FaultKind, drawn
 from tests.proof.chaos.run import chaos, judged_again
 from tests.proof.checks import PROMISES
@@ -26,6 +27,8 @@ STRUCK: tuple[FaultKind, ...] = (
     "double-records",
 )
 """Each once; who is struck, when and in which order is the seed's."""
+CLOCKS: tuple[FaultKind, ...] = ("clock-api", "clock-worker")
+KINDS = (*STRUCK, *(CLOCKS if libfaketime() else ()))
 
 
 def test_a_seed_is_a_plan():
@@ -50,7 +53,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(kept: Path) -> Report:
-    plan = drawn(SEED, ORDERS, len(STRUCK), seconds=SECONDS_PER_ORDER * ORDERS, kinds=STRUCK)
+    plan = drawn(SEED, ORDERS, len(KINDS), seconds=SECONDS_PER_ORDER * ORDERS, kinds=KINDS)
     return chaos(plan, keep=kept)
 
 
@@ -58,7 +61,15 @@ def report(kept: Path) -> Report:
 def test_every_fault_is_among_orders(report: Report):
     """Otherwise the promises below would be kept in peace."""
     assert report.exercised["orders"] == ORDERS
-    assert report.exercised["faults"].keys() == set(STRUCK), report.exercised
+    assert report.exercised["faults"].keys() == set(KINDS), report.exercised
+
+
+@pytest.mark.timeout(1800)
+def test_clocks_are_minutes_wrong_meanwhile(report: Report):
+    """Nothing may be decided by a process's own clock."""
+    if not libfaketime():
+        pytest.skip(MISSING)
+    assert set(CLOCKS) <= report.exercised["faults"].keys(), report.exercised
 
 
 @pytest.mark.timeout(1800)

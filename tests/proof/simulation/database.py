@@ -165,6 +165,7 @@ class Connection:
     def __init__(self, tables: Tables) -> None:
         self.bells: set[str] = set()
         self.contended = False
+        self.now: datetime
         self._tables = tables
         self._savepoints: dict[str, int] = {}
 

@@ -107,9 +107,7 @@ class House:
         )
         self.parcel_journal = remembering(fulfillment_bootstrap.journal_of(self.parcels.real_database))
         settings = replace(PARCEL_SETTINGS, warehouse=warehouse) if warehouse else PARCEL_SETTINGS
-        self.parcel_intake = fulfillment_bootstrap.intake_of(
-            self.parcel_journal, settings, now=lambda: self.scheduler.now
-        )
+        self.parcel_intake = fulfillment_bootstrap.intake_of(self.parcel_journal, settings)
         self.standing = self.parcel_intake.standing
         self._open(stock, threshold, attempts)
 

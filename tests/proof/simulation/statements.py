@@ -23,11 +23,17 @@ def lock(tables: Tables, given: Sequence[Any]) -> list[Row]:
 @statement("""
     select stream, version, event_id, type, schema_version, data::text as data, meta ->> 'actor' as actor,
         meta ->> 'commandId' as command_id, meta ->> 'causationId' as causation_id,
-        meta ->> 'traceparent' as traceparent, recorded_at
-    from events where stream = %s and version > %s order by version
+        meta ->> 'traceparent' as traceparent, recorded_at, clock_timestamp() as now
+    from (select) as here left join events on stream = %s and version > %s order by version
     """)
 def load(tables: Tables, given: Sequence[Any]) -> list[Row]:
-    stream, version = given
+    found = _facts(tables, *given) or [{"version": None}]
+    # Written into the very row, by which its reader knows it again.
+    found[0]["now"] = tables.now()
+    return found
+
+
+def _facts(tables: Tables, stream: str, version: int = 0) -> list[Row]:
     found: list[Row] = []
     while row := tables.get("events", stream, version + 1):
         found.append(row)
@@ -77,7 +83,7 @@ def last_version(tables: Tables, given: Sequence[Any]) -> list[Row]:
     """)
 def address_of_command(tables: Tables, given: Sequence[Any]) -> list[Row]:
     stream, command_id = given
-    changed = [row for row in load(tables, (stream, 0)) if row["type"] == "AddressChanged"]
+    changed = [row for row in _facts(tables, stream) if row["type"] == "AddressChanged"]
     data = [json.loads(row["data"]) for row in changed]
     return [{"version": each["version"]} for each in data if each.get("command_id") == command_id]
 
