@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
+from structlog.testing import capture_logs
 
 from contracts.chassis import telemetry
 from contracts.chassis.errors import Unavailable, Unsendable
@@ -20,6 +21,7 @@ from contracts.chassis.kafka.connection import cluster_id, ensure_topics
 from contracts.chassis.kafka.consumer import Consumer, Handler
 from contracts.chassis.kafka.publisher import Publisher
 from contracts.chassis.kafka.records import IncomingRecord, record_span
+from contracts.chassis.roles import topics_exist
 from contracts.chassis.settings import KafkaSettings, TelemetrySettings
 from contracts.chassis.telemetry.tracing import configure_tracing
 from tests.proof.chaos.proxy import Proxy
@@ -265,6 +267,25 @@ async def test_a_broker_that_is_away_is_waited_for(tmp_path: Path):
         await cluster_id(settings)
     async with reading(settings, ["t"], Shelf()):
         await asyncio.sleep(0.5)
+
+
+async def test_who_waits_for_topics_is_alive_and_says_why():
+    """A relay that begins while Kafka is away makes progress, so nobody kills it, and its log says why."""
+    turns, second = 0, asyncio.Event()
+
+    def progress() -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 2:
+            second.set()
+
+    with capture_logs() as lines:
+        waiting = asyncio.create_task(topics_exist(["t"], settings_for("127.0.0.1:9"), progress))
+        async with asyncio.timeout(60):
+            await second.wait()
+        assert not waiting.done()
+        waiting.cancel()
+    assert {line["reason"] for line in lines if "reason" in line} == {"Kafka does not answer"}
 
 
 async def test_a_publisher_survives_its_broker(tmp_path: Path):

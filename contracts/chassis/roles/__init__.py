@@ -1,8 +1,10 @@
 """The roles that are put together the same way in both services."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+import structlog
 
 from contracts.chassis.errors import Unavailable
 from contracts.chassis.kafka.connection import ensure_topics
@@ -18,6 +20,10 @@ from contracts.chassis.settings import (
     TelemetrySettings,
     TemporalSettings,
 )
+
+log = structlog.get_logger()
+
+_PAUSE_LIMIT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -36,12 +42,16 @@ class ServiceSettings:
     logs: LogSettings = field(default_factory=LogSettings)
 
 
-async def topics_exist(topics: Sequence[str], settings: KafkaSettings) -> None:
-    """Returns once they do, however long the broker is away."""
+async def topics_exist(topics: Sequence[str], settings: KafkaSettings, progress: Callable[[], None]) -> None:
+    """Returns once they do, however long the broker is away; to ask it again is progress."""
+    pause = settings.retry_pause_seconds
     while True:
         try:
             await ensure_topics(settings, topics)
-        except Unavailable:
-            await asyncio.sleep(settings.retry_pause_seconds)
+        except Unavailable as error:
+            log.warning("topics are waited for", reason=error.detail, seconds=pause)
+            progress()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _PAUSE_LIMIT_SECONDS)
         else:
             return

@@ -22,11 +22,12 @@ async def consume(
     """Each event of the topics has its effect once, in the order of its stream."""
     async with Database(settings.postgres, name) as database:
         inbox = Inbox(database, name, effect)
-        consumer = Consumer(settings.kafka, topics, inbox.apply, progress=health.watch("consumer"))
+        progress = health.watch("consumer")
+        consumer = Consumer(settings.kafka, topics, inbox.apply, progress=progress)
         LAG.set_function(consumer.lag)
 
         async def read() -> None:
-            await topics_exist([*topics, *map(dead_letters, topics)], settings.kafka)
+            await topics_exist([*topics, *map(dead_letters, topics)], settings.kafka, progress)
             await consumer.run()
 
         yield Role({"consumer": read}, port=settings.health.port)

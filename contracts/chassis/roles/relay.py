@@ -77,12 +77,9 @@ async def relay(home: Home, settings: ServiceSettings, health: Health) -> AsyncG
         client = await connect(home.profile, settings.temporal, lazy=True)
         delivery = Delivery(client, home.target)
         bell = Listener(database.conninfo, "outbox", "knocks")
+        progress = health.watch("outbox")
         outbox = OutboxRelay(
-            database,
-            publisher.send,
-            settings.relay,
-            cluster_id=publisher.cluster_id,
-            progress=health.watch("outbox"),
+            database, publisher.send, settings.relay, cluster_id=publisher.cluster_id, progress=progress
         )
         knocking = KnockRelay(database, delivery.deliver, settings.relay, health.watch("knocks"))
 
@@ -90,7 +87,7 @@ async def relay(home: Home, settings: ServiceSettings, health: Health) -> AsyncG
             return await knock_open(home, database, ended)
 
         async def publish() -> None:
-            await topics_exist(home.topics, settings.kafka)
+            await topics_exist(home.topics, settings.kafka, progress)
             try:
                 await outbox.run(bell.heard["outbox"])
             finally:
