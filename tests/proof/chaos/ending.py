@@ -122,6 +122,11 @@ async def workflows(house: Housed) -> list[Ended]:
     return found
 
 
+def is_a_look(ended: Ended) -> bool:
+    """The reconciler is looking right now, as it does every minute: it is no order's and needs no end."""
+    return ended.workflow_id.startswith("reconcile-") and ended.status == "running"
+
+
 def _ended(told: dict[str, Any]) -> Ended:
     return Ended(
         told["execution"]["workflowId"],
@@ -150,7 +155,7 @@ async def recorded(house: Housed, stores: Stores, journal: Journal, struck: list
             recording.add_effects(record, (await ledgers.get(f"/ledgers/{provider}")).json(), every)
     for topic, records in (await topics.read(house.stack.kafka_servers)).items():
         recording.add_published(record, topic, records, orders)
-    record.workflows = await workflows(house)
+    record.workflows = [each for each in await workflows(house) if not is_a_look(each)]
     record.views = await _views(house, orders)
     record.lines = list(_lines(house.stack.state.logs, tuple(PERSONAL)))
     record.troubles += [

@@ -1,7 +1,7 @@
 """A stack whose workers are of a release of their own, and are exchanged while orders wait."""
 
 import subprocess
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +13,7 @@ import httpx
 from deploy.local import processes, temporal
 from deploy.local.child import Child, Plan
 from deploy.local.ports import Ports
-from deploy.local.processes import SERVICES
+from deploy.local.processes import SERVICES, Role, Service
 from deploy.local.stack import Stack
 from tests.proof.record import Service as Namespace
 from tests.proof.upgrade.releases import Release
@@ -29,7 +29,9 @@ _SETTINGS = {
 
 
 class House(Stack):
-    """Engines, doors, relays and consumers of this code; whose the workers are is said by `crew`."""
+    """Engines, doors, relays and consumers of this code; whose the workers are is said by `crew`.
+
+    A crew may have doors, relays and consumers of its own beside, as in the middle of a rolling upgrade."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / "state", settings=_SETTINGS)
@@ -45,65 +47,93 @@ class House(Stack):
         return (plan for plan in super()._service_plans() if not plan.name.endswith("-worker"))
 
     @contextmanager
-    def crew(self, release: Release, *, build: str = "", is_judged: bool = True) -> Generator["Crew"]:
-        """Both workers of that release work, as this build of their deployments where it has a name.
-
-        What they log is judged with the rest of the run, or is not."""
+    def crew(
+        self,
+        release: Release,
+        *,
+        roles: Sequence[Role] = ("worker",),
+        build: str = "",
+        is_judged: bool = True,
+    ) -> Generator["Crew"]:
+        """These roles of both services work for that release too, its workers as this build of their
+        deployments where it has a name; what they log is judged with the rest of the run, or is not."""
         if release not in self._homes:
             self._homes[release] = release.made(self._releases)
         ports = Ports.counted_from(self._next_port)
         self._next_port = max(ports.taken.values()) + 1
         logs = self.state.logs if is_judged else self.state.folder / "unjudged"
-        crew = Crew(self, release, build, self._homes[release], ports, logs)
+        crew = Crew(self, release, roles, build, self._homes[release], ports, logs)
         with crew:
             yield crew
 
+    @contextmanager
+    def without_consumers(self) -> Generator[None]:
+        """The embedded broker has room for one consumer of a group, so those of this code make way."""
+        ours = [self[processes.child_name(service, "consumer")] for service in SERVICES]
+        for child in ours:
+            child.stop(_STOP_SECONDS)
+        yield
+        for child in ours:
+            child.start()
+
 
 class Crew:
-    """The workers of both services, of one release."""
+    """Processes of both services, of one release."""
 
     def __init__(
-        self, house: House, release: Release, build: str, home: Path, ports: Ports, logs: Path
+        self,
+        house: House,
+        release: Release,
+        roles: Sequence[Role],
+        build: str,
+        home: Path,
+        ports: Ports,
+        logs: Path,
     ) -> None:
         self.release = release
         self._build = build
         self._house = house
         self._ports = ports
         self._children = [
-            Child(self._plan(service, home, logs), restart=False, notice=lambda _: None)
+            Child(self._plan(service, role, home, logs), restart=False, notice=lambda _: None)
             for service in SERVICES
+            for role in roles
         ]
 
-    def _plan(self, service: processes.Service, home: Path, logs: Path) -> Plan:
-        name = processes.child_name(service, "worker")
+    def url(self, service: Service) -> str:
+        """Where its own REST door of that service stands."""
+        return f"http://127.0.0.1:{self._ports[processes.child_name(service, 'api')]}"
+
+    def _plan(self, service: Service, role: Role, home: Path, logs: Path) -> Plan:
+        name = processes.child_name(service, role)
         port = self._ports[name]
 
         def environment() -> Json:
-            own = {"TANDEM_HEALTH_PORT": str(port)}
+            own = {"TANDEM_API_PORT" if role == "api" else "TANDEM_HEALTH_PORT": str(port)}
             if self._build:
                 own |= {"TANDEM_DEPLOYMENT_NAME": deployment(service), "TANDEM_BUILD_ID": self._build}
-            return self._house.environment(service, "worker") | own
+            return self._house.environment(service, role) | own
 
         log = logs / f"{name}-{self.release.name}-{port}.log"
-        return replace(processes.role_plan(service, "worker", port, log, environment), folder=home)
+        return replace(processes.role_plan(service, role, port, log, environment), folder=home)
 
     def __enter__(self) -> "Crew":
         try:
-            self._both(Child.start)
+            self._all(Child.start)
         except BaseException:
-            self._both(Child.stop)
+            self._all(Child.stop)
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._both(lambda child: child.stop(_STOP_SECONDS))
+        self._all(lambda child: child.stop(_STOP_SECONDS))
 
-    def _both(self, do: Callable[[Child], None]) -> None:
+    def _all(self, do: Callable[[Child], None]) -> None:
         with ThreadPoolExecutor(len(self._children)) as pool:
             list(pool.map(do, self._children))
 
 
-def deployment(service: processes.Service) -> str:
+def deployment(service: Service) -> str:
     """As the Helm chart names it."""
     return f"tandem/{processes.child_name(service, 'worker')}"
 
@@ -126,6 +156,13 @@ class Temporal:
             and int(info.get("historyLength", 0)) > 3
             and not found.get("pendingWorkflowTask")
             and not found.get("pendingActivities")
+        )
+
+    def is_calling(self, namespace: Namespace, workflow_id: str, activity: str) -> bool:
+        """It waits for that activity, whose first try has failed."""
+        pending: list[Json] = self._get(f"{namespace}/workflows/{workflow_id}").get("pendingActivities", [])
+        return any(
+            each["activityType"]["name"] == activity and int(each.get("attempt", 0)) > 1 for each in pending
         )
 
     def knock(self, namespace: Namespace, workflow_id: str) -> None:
@@ -162,5 +199,7 @@ class Temporal:
         return [each[kind] for each in found.get("history", {}).get("events", []) if kind in each]
 
     def _get(self, path: str) -> Json:
+        """Nothing where there is none; no other answer passes for nothing."""
         answer = self._http.get(path)
+        assert answer.status_code in (200, 404), answer.text
         return answer.json() if answer.status_code == 200 else {}

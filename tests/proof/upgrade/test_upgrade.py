@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.proof.upgrade.house import House
-from tests.proof.upgrade.parked import People
+from tests.proof.upgrade.people import People
 from tests.proof.upgrade.stories import back, forward
 
 pytestmark = pytest.mark.timeout(900)
