@@ -1,6 +1,7 @@
 """What becomes of parked orders when the workers are of another release; a story that is not so raises."""
 
 import asyncio
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -149,7 +150,7 @@ def upgrades() -> Report:
                     what = f"{type(error).__name__} {error}"
                     broken.append(Violation(LOST, f"{story.__name__}: {what}"))
                 took[story.__name__] = round(time.monotonic() - at, 1)
-    exercised = {"orders": len(people.placed), "states": len([*WAYS, *UNANSWERED, RENEWED]), "seconds": took}
+    exercised = {"orders": len(people.placed), "states": len([*WAYS, *UNANSWERED, RENEWED]), "took": took}
     return Report(0, broken, exercised, time.monotonic() - began)
 
 
@@ -193,12 +194,17 @@ def _by_the_next_release(house: House, parked: Sequence[Parked]) -> set[str]:
     return streams & {each.order_id for each in parked}
 
 
+def _say(line: str) -> None:
+    """Beside the report, which may be one JSON object."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def _nothing_is_wrong(house: House, people: People) -> None:
     """Once nothing moves any more, with all that has happened in the house."""
 
     async def record() -> list[str]:
         stores = Stores(house)
-        await settled(house, stores, print)
+        await settled(house, stores, _say)
         found = await recorded(house, stores, Journal(placed=people.placed), [])
         found.personal |= {STREET, NAME, EMAIL}
         # What was reset goes on in another run.
