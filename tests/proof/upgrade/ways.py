@@ -10,7 +10,7 @@ from typing import Any
 from contracts import fulfillment
 from contracts import order as contract
 from contracts.chassis.breakers import BELIEVED_SECONDS
-from tests.e2e.people import eventually
+from tests.e2e.people import ENDED, eventually
 from tests.proof.upgrade.people import People, is_fine
 
 Json = dict[str, Any]
@@ -203,11 +203,26 @@ def _waits_for_payments(activity: str, comes: Do) -> Do:
 
 
 def _retries(people: People, order_id: str) -> None:
-    people.retries(people.shop.http, order_id)
+    _retried(people, order_id, people.shop.http, order_id)
 
 
 def _parcel_retries(people: People, order_id: str) -> None:
-    people.retries(people.operator.http, fulfillment.fulfillment_id(order_id, 1))
+    _retried(people, order_id, people.operator.http, fulfillment.fulfillment_id(order_id, 1))
+
+
+def _retried(people: People, order_id: str, http: Any, subject: str) -> None:
+    """Each time that it waits for a person, until it has ended.
+
+    An attempt that a slow machine lost counts as well, so one retry may not see the provider recover."""
+
+    def seen() -> Json:
+        people.retries(http, subject)
+        return people.shop.status(order_id)
+
+    def has_ended(seen: Json) -> bool:
+        return seen["stage"] in ENDED and seen["currentStep"] == "end"
+
+    eventually(seen, has_ended, within_seconds=PATIENCE_SECONDS)
 
 
 WAYS: Sequence[Way] = (
