@@ -6,7 +6,7 @@ beside it (`mismatch`) has no facts there: it is resolved in the table, and the 
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, LiteralString, Protocol
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
@@ -17,7 +17,7 @@ from pydantic import Field
 from contracts.chassis import exceptions, knocks, receipts
 from contracts.chassis.errors import Invalid, Refused
 from contracts.chassis.knocks import Knock
-from contracts.chassis.postgres import Database, Row
+from contracts.chassis.postgres import Connection, Database, Row
 from contracts.chassis.requests import Caller, after, caller, cursor_of
 from contracts.envelope import Wish, WishName, WishPayload
 from contracts.order import Because, Request
@@ -31,6 +31,8 @@ class Door(Protocol):
     def database(self) -> Database: ...
 
 
+_HAS_FACTS: LiteralString = "select 1 from events where stream = %(stream)s limit 1"
+
 ByCaller = Annotated[Caller, Depends(caller)]
 _How = Literal["retry", "skip"]
 Submit = Callable[[Any, Caller, str, WishName, Wish], Awaitable[JSONResponse]]
@@ -40,8 +42,8 @@ Submit = Callable[[Any, Caller, str, WishName, Wish], Awaitable[JSONResponse]]
 class Subjects:
     """What a service's exceptions are about, and how something is wished of it."""
 
-    named: Callable[[str], dict[str, Any]]
-    """The names of one, and its workflow's id among them."""
+    named: Callable[[str], dict[str, str]]
+    """The names of one, its workflow's id among them where it has one; none of what is nothing of ours."""
     submit: Submit
     cancel: WishName
 
@@ -140,9 +142,17 @@ async def _resolved_beside(
     if not caller.dry_run:
         async with database.transaction() as connection:
             await exceptions.resolve_one(connection, row["id"], resolution=how, by=caller.actor)
-            if "workflowId" in names:
+            if "workflowId" in names and await _has_workflow(connection, row):
                 await knocks.add(connection, Knock(names["workflowId"]))
     return JSONResponse({**names, "commandId": caller.command_id, "status": "EFFECTIVE"})
+
+
+async def _has_workflow(connection: Connection, row: Row) -> bool:
+    """What has no facts has no workflow; but for a store that was put back, which may have lost them."""
+    if row["code"] == Code.STORE_BEHIND:
+        return True
+    found = await connection.execute(_HAS_FACTS, {"stream": row["stream"]})
+    return await found.fetchone() is not None
 
 
 async def _refuse_when_resolved(database: Database, row: Row, caller: Caller) -> None:

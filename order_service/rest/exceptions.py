@@ -1,6 +1,6 @@
 """What of the orders waits for a person, and what a person may do about it."""
 
-from typing import Any
+from contextlib import suppress
 
 from fastapi.responses import JSONResponse
 
@@ -13,8 +13,12 @@ from order_service.rest.door import Door
 from order_service.rest.wishes import submit
 
 
-def _named(order_id: str) -> dict[str, Any]:
-    return {"orderId": order_id, "workflowId": contract.workflow_id(order_id)}
+def _named(subject: str) -> dict[str, str]:
+    """An article is no order, and neither is what a stranger called a record."""
+    with suppress(ValueError):
+        order_id = contract.order_id_of(subject)
+        return {"orderId": order_id, "workflowId": contract.workflow_id(order_id)}
+    return {}
 
 
 async def _submit(door: Door, caller: Caller, order_id: str, name: WishName, wish: Wish) -> JSONResponse:

@@ -45,8 +45,13 @@ class Delivery:
     async def deliver(self, knock: DueKnock) -> None:
         """The workflow has the signal, started if it did not run; one that completed needs none.
 
-        Raises Unavailable when Temporal does not answer."""
-        argument = self._target.argument_of(knock.workflow_id)
+        Nor does one of a name that no workflow of ours can have. Raises Unavailable when Temporal does not
+        answer."""
+        try:
+            argument = self._target.argument_of(knock.workflow_id)
+        except ValueError:
+            log.error("knock at nobody", reason="not the id of a workflow of ours")
+            return
         wish = [] if knock.command_id is None else [Wish(command_id=knock.command_id)]
         try:
             await self._client.start_workflow(

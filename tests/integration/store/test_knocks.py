@@ -2,8 +2,10 @@
 
 import asyncio
 from datetime import timedelta
+from typing import cast
 
 import pytest
+from temporalio.client import Client
 
 from contracts.chassis import knocks
 from contracts.chassis.errors import Refused, Unavailable
@@ -11,6 +13,8 @@ from contracts.chassis.knocks import DueKnock, Knock, KnockRelay
 from contracts.chassis.postgres import Database, Row
 from contracts.chassis.settings import RelaySettings
 from contracts.chassis.telemetry import attached
+from contracts.chassis.temporal.delivery import Delivery
+from order_service.bootstrap.relay import HOME
 
 SETTINGS = RelaySettings(backoff_seconds=0.05, max_backoff_seconds=0.2, poll_seconds=0.1, knock_batch_size=10)
 
@@ -159,3 +163,11 @@ async def test_many_relays_share_the_knocks(database: Database):
     await asyncio.gather(*(exhaust(relay) for relay in relays))
     assert sorted(door.heard) == sorted(f"w-{number}" for number in range(100))
     assert await waiting(database) == []
+
+
+async def test_a_knock_at_nobody_is_dropped(database: Database):
+    """No workflow can ever have that name, so it is not tried for ever."""
+    await put(database, "order-workflow-TEAPOT")
+    relay = KnockRelay(database, Delivery(cast("Client", None), HOME.target).deliver, SETTINGS)
+    assert await relay.turn() == 1
+    assert await database.fetch("select 1 from knocks") == []
