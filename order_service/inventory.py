@@ -27,7 +27,7 @@ async def hold(connection: Connection, order_id: str, lines: Sequence[LineItem])
     wanted: dict[str, int] = {}
     for line in lines:
         wanted[line.sku] = wanted.get(line.sku, 0) + line.quantity
-    # Locked in one order by everybody, so two orders for the same articles cannot deadlock.
+    # Locked in one order by everybody, see `_lock`.
     skus = sorted(wanted)
     rows = await connection.execute(
         "select sku, available from stock where sku = any(%s) order by sku for update", (skus,)
@@ -71,6 +71,7 @@ async def confirm(connection: Connection, order_id: str) -> None:
 
 async def release(connection: Connection, order_id: str) -> None:
     """Whatever the order held or had confirmed is available again."""
+    await _lock(connection, order_id)
     await connection.queue(
         """
         with released as (
@@ -90,6 +91,7 @@ async def release(connection: Connection, order_id: str) -> None:
 
 async def ship(connection: Connection, order_id: str) -> None:
     """What the order had confirmed has left the house."""
+    await _lock(connection, order_id)
     await connection.queue(
         """
         with shipped as (
@@ -102,6 +104,22 @@ async def ship(connection: Connection, order_id: str) -> None:
             shipped = stock.shipped + shipped.quantity
         from shipped
         where stock.sku = shipped.sku
+        """,
+        (order_id,),
+    )
+
+
+async def _lock(connection: Connection, order_id: str) -> None:
+    """The order's articles are locked, in the order of their names like everywhere.
+
+    Two orders for the same articles would deadlock otherwise: an update locks in the order of its join."""
+    await connection.queue(
+        """
+        select sku
+        from stock
+        where sku in (select sku from stock_ledger where order_id = %s)
+        order by sku
+        for update
         """,
         (order_id,),
     )

@@ -685,6 +685,16 @@ def ship(tables: Tables, given: Sequence[Any]) -> int:
     return len(moved)
 
 
+@statement("""
+    select sku from stock where sku in (select sku from stock_ledger where order_id = %s)
+    order by sku for update
+    """)
+def lock_articles(tables: Tables, given: Sequence[Any]) -> list[Row]:
+    """Nobody else is here."""
+    held = (row["sku"] for row in tables.all("stock_ledger") if row["order_id"] == given[0])
+    return [{"sku": sku} for sku in sorted(held)]
+
+
 @statement("select sku, name, initial, available, held, shipped from stock order by sku")
 def levels(tables: Tables, given: Any) -> list[Row]:
     return sorted(tables.all("stock"), key=lambda row: row["sku"])
