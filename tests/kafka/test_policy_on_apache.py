@@ -3,6 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
+from contracts.chassis.errors import Unavailable
+from contracts.chassis.kafka.connection import ensure_topics
 from contracts.chassis.kafka.publisher import Publisher
 from contracts.chassis.kafka.records import IncomingRecord
 from contracts.chassis.settings import KafkaSettings
@@ -38,6 +42,14 @@ async def test_a_partition_changes_hands_between_batches(settings: KafkaSettings
         await flow
         await eventually(lambda: set(ledger.done) == {str(n).encode() for n in range(300)}, 40)
     assert ledger.collisions == 0
+
+
+async def test_a_topic_that_the_cluster_cannot_make_is_told_with_the_reason(
+    settings: KafkaSettings, topic: str
+):
+    """A name that it does not take: that is not a topic that is about to appear."""
+    with pytest.raises(Unavailable, match=r"no topic a name \(InvalidTopicError\) yet"):
+        await ensure_topics(settings, [topic, "a name"])
 
 
 async def steadily(settings: KafkaSettings, topic: str, count: int) -> None:

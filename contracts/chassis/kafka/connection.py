@@ -5,11 +5,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from types import MappingProxyType
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 from aiokafka.helpers import create_ssl_context
+from aiokafka.protocol.api import Response
 
 from contracts.chassis.errors import Unavailable
 from contracts.chassis.settings import KafkaSettings
@@ -23,20 +25,33 @@ _LOOKS, _LOOK_SECONDS = 20, 0.25
 async def ensure_topics(settings: KafkaSettings, topics: Iterable[str]) -> Mapping[str, int]:
     """Each topic exists; the number of its partitions, which may not be the one we asked for.
 
-    Raises Unavailable when the broker does not answer."""
+    Raises Unavailable when the broker does not answer, or does not make a topic: then with its reason."""
     wanted = list(topics)
     async with _admin(settings) as admin:
         new = [NewTopic(topic, settings.partitions, settings.replication) for topic in wanted]
+        refusals: Mapping[str, str] = {}
         # librdkafka's mock cluster has no controller; it makes a topic, of four partitions, at the first
         # question about it, which is the next line.
         with suppress(AttributeError):
-            await admin.create_topics(new)
+            refusals = refusals_in(await admin.create_topics(new))
         # A broker says that a topic was made before all its brokers know of it.
         for _ in range(_LOOKS - 1):
             with suppress(Unavailable):
                 return await _partitions(admin, wanted)
             await asyncio.sleep(_LOOK_SECONDS)
-        return await _partitions(admin, wanted)
+        return await _partitions(admin, wanted, refusals)
+
+
+def refusals_in(answer: Response) -> dict[str, str]:
+    """Why each topic was not made that is not there already.
+
+    A client without the right to make any may be told so of a topic that exists."""
+    outcomes: list[dict[str, Any]] = answer.to_object()["topic_errors"]
+    return {
+        str(each["topic"]): for_code(each["error_code"]).__name__
+        for each in outcomes
+        if each["error_code"] not in (NoError.errno, TopicAlreadyExistsError.errno)
+    }
 
 
 async def cluster_id(settings: KafkaSettings) -> str:
@@ -53,12 +68,15 @@ async def partitions_of(settings: KafkaSettings, topics: Iterable[str]) -> Mappi
         return await _partitions(admin, list(topics))
 
 
-async def _partitions(admin: AIOKafkaAdminClient, topics: list[str]) -> Mapping[str, int]:
+async def _partitions(
+    admin: AIOKafkaAdminClient, topics: list[str], refusals: Mapping[str, str] = MappingProxyType({})
+) -> Mapping[str, int]:
     found: list[dict[str, Any]] = await admin.describe_topics(topics)
     counts = {str(each["topic"]): len(each["partitions"]) for each in found if not each["error_code"]}
     missing = sorted(set(topics) - {topic for topic, count in counts.items() if count})
     if missing:
-        raise Unavailable(f"Kafka has no topic {', '.join(missing)} yet")
+        told = [f"{topic} ({refusals[topic]})" if topic in refusals else topic for topic in missing]
+        raise Unavailable(f"Kafka has no topic {', '.join(told)} yet")
     return counts
 
 
