@@ -14,6 +14,7 @@ create table fulfillment_view (
 create index fulfillment_view_open on fulfillment_view (fulfillment_id) where step <> 'end';
 create index fulfillment_view_newest on fulfillment_view (accepted_at desc, fulfillment_id desc);
 create index fulfillment_view_status on fulfillment_view (status, accepted_at desc, fulfillment_id desc);
+create index fulfillment_view_stage on fulfillment_view (stage, accepted_at desc, fulfillment_id desc);
 -- Who waits for a standing hold; what nothing stands against costs it nothing.
 create index fulfillment_view_holds on fulfillment_view using gin ((document -> 'holds') jsonb_path_ops)
     where document -> 'holds' <> '[]'::jsonb;

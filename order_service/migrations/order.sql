@@ -48,6 +48,7 @@ create table order_view (
 create index order_view_open on order_view (order_id) where step <> 'end';
 create index order_view_newest on order_view (placed_at desc, order_id desc);
 create index order_view_status on order_view (status, placed_at desc, order_id desc);
+create index order_view_stage on order_view (stage, placed_at desc, order_id desc);
 create index order_view_customer on order_view (customer_id, placed_at desc, order_id desc);
 
 -- What Kafka says of a fulfillment before or after the order's own row exists is kept in the same row: the

@@ -171,6 +171,7 @@ create table exceptions (
 );
 create unique index exceptions_open on exceptions (stream, code, step) nulls not distinct where resolved_at is null;
 create index exceptions_oldest on exceptions (raised_at, id) where resolved_at is null;
+create index exceptions_age on exceptions (raised_at, id);
 create index exceptions_subject on exceptions (subject, raised_at);
 
 -- What was asked of a provider, under the key that goes along on every try; see external_calls.py.
@@ -188,6 +189,7 @@ create table external_calls (
     check ((answered_at is not null) = (status in ('CONFIRMED', 'FAILED')))
 );
 create index external_calls_open on external_calls (begun_at) where answered_at is null;
+create index external_calls_age on external_calls using brin (answered_at);
 create index external_calls_of_stream on external_calls (stream);
 
 -- One for each provider that the service asks, put in by its own script; see breakers.py.
