@@ -49,7 +49,6 @@ _RETRYABLE = frozenset(
         Code.UNAVAILABLE,
         Code.OVERLOADED,
         Code.CONFLICT,
-        Code.VERSION_MISMATCH,
         Code.TOO_MANY_WISHES,
         Code.TOO_MANY_REQUESTS,
         Code.TOO_SLOW,

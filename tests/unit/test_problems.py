@@ -101,6 +101,14 @@ async def test_each_error_has_its_status(door: httpx.AsyncClient, name: str, sta
     assert ("Retry-After" in answer.headers) == (status in (429, 503))
 
 
+@pytest.mark.parametrize(("name", "is_retryable"), [("away", True), ("conflict", True), ("mismatch", False)])
+async def test_only_what_the_same_request_can_cure_is_retryable(
+    door: httpx.AsyncClient, name: str, is_retryable: bool
+):
+    """The same If-Match never matches again: its client has to read first."""
+    assert (await door.get(f"/errors/{name}")).json()["retryable"] is is_retryable
+
+
 async def test_an_answer_says_when_to_come_back_and_what_is_too_late(door: httpx.AsyncClient):
     """Retry-After rounds up; a refusal names its cut-off."""
     assert (await door.get("/errors/away")).headers["Retry-After"] == "3"
