@@ -25,17 +25,17 @@ _RPC = timedelta(seconds=20)
 def standing(environment: Mapping[str, str], order_id: str | None = None) -> dict[str, str]:
     """The status of the newest run of each workflow, of one order or of all. Raises Unavailable."""
     command = [sys.executable, "-m", "deploy.verify.workflows", *([order_id] if order_id else [])]
-    done = subprocess.run(
-        command,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
     try:
+        done = subprocess.run(
+            command,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
         return json.loads(done.stdout)
-    except ValueError as error:
+    except (subprocess.TimeoutExpired, ValueError) as error:
         raise Unavailable("Temporal does not answer") from error
 
 

@@ -1,11 +1,13 @@
 """What `tandem verify` compares: a stream that every place tells alike, and each place spoilt in turn."""
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from deploy.verify import comparing
+from contracts.chassis.errors import Unavailable
+from deploy.verify import comparing, workflows
 from deploy.verify.comparing import Stream, Told, Waiting, violations
 
 
@@ -103,3 +105,17 @@ def test_what_differs_is_named(invariant: str, spoil: Callable[[Stream], None]):
     stream = sound()
     spoil(stream)
     assert invariant in {found.invariant for found in violations(stream)}
+
+
+@pytest.mark.parametrize("printed", [None, "", "not json"])
+def test_temporal_that_does_not_answer_is_no_traceback(monkeypatch: pytest.MonkeyPatch, printed: str | None):
+    """Whether its process says nothing or does not come to an end."""
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        if printed is None:
+            raise subprocess.TimeoutExpired(command, 120)
+        return subprocess.CompletedProcess(command, 1, printed)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(Unavailable):
+        workflows.standing({})
