@@ -57,6 +57,7 @@ class Consumer:
         self._handling = asyncio.Lock()
         self._trying = False
         self._next: dict[TopicPartition, int] = {}
+        """Of each partition the first record that is not handled, as far as we had one in hand."""
         self._broker = KafkaBroker(
             settings.servers.split(","),
             # Joining a group is one request that the broker holds until the other members are there.
@@ -81,7 +82,7 @@ class Consumer:
             batch_timeout_ms=_POLL_MS,
             max_records=settings.batch_records,
             decoder=_undecoded,
-            listener=_HandOver(self._handling),
+            listener=HandOver(self._handling, self._next),
         )
         self._subscriber(self._take)
 
@@ -170,11 +171,14 @@ class Consumer:
             log.warning("offsets were not committed", error=error)
 
 
-class _HandOver(ConsumerRebalanceListener):
-    """Lets go of partitions only when no batch is being handled."""
+class HandOver(ConsumerRebalanceListener):
+    """Lets go of partitions only when no batch is being handled, and of what we knew of them.
 
-    def __init__(self, handling: asyncio.Lock) -> None:
+    What comes back was handled by another member meanwhile: our place in it would count that as lag."""
+
+    def __init__(self, handling: asyncio.Lock, places: dict[TopicPartition, int]) -> None:
         self._handling = handling
+        self._places = places
 
     async def on_partitions_revoked(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, revoked: Collection[TopicPartition]
@@ -185,7 +189,7 @@ class _HandOver(ConsumerRebalanceListener):
     async def on_partitions_assigned(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, assigned: Collection[TopicPartition]
     ) -> None:
-        pass
+        self._places.clear()
 
 
 async def _undecoded(message: KafkaMessage) -> Any:
