@@ -22,11 +22,11 @@ class Visibility:
     ended: list[Any]
     asked: list[datetime] = field(default_factory=list[datetime])
 
-    async def list_workflows(self, query: str, limit: int) -> AsyncIterator[Any]:
+    async def list_workflows(self, query: str, limit: int | None = None) -> AsyncIterator[Any]:
         self.asked.append(datetime.fromisoformat(query.rpartition(" ")[2].strip("'")))
-        for each in self.ended:
-            if each.close_time > self.asked[-1]:
-                yield each
+        found = [each for each in self.ended if each.close_time > self.asked[-1]]
+        for each in sorted(found, key=lambda each: each.close_time, reverse=True)[:limit]:
+            yield each
 
 
 @pytest.mark.parametrize("minutes", [-10, 0, 10])
@@ -59,3 +59,23 @@ def test_a_wrong_clock_overlooks_no_workflow(monkeypatch: pytest.MonkeyPatch, mi
         asyncio.run(relay.revive(knock))
     assert knocked == [{"w0": "r0"}, {"w1": "r1"}, {"w2": "r2"}]
     assert visibility.asked == sorted(visibility.asked)
+
+
+async def test_every_workflow_of_a_mass_termination_is_revived():
+    """Who is left out of a look is never found again: the next one begins at the last that ended."""
+    began = datetime.now(UTC)
+    everyone = [
+        SimpleNamespace(run_id=f"r{n}", id=f"w{n}", close_time=began + timedelta(milliseconds=n))
+        for n in range(2_500)
+    ]
+    told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def knock(ended: Mapping[str, str]) -> int:
+        told.set_result(len(ended))
+        return len(ended)
+
+    relay = Delivery(cast("Any", Visibility(everyone)), Target("type", "queue", str))
+    reviving = asyncio.create_task(relay.revive(knock))
+    async with asyncio.timeout(60):
+        assert await told == len(everyone)
+    reviving.cancel()

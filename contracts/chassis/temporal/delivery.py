@@ -103,4 +103,4 @@ class Delivery:
             " AND ExecutionStatus IN ('Canceled', 'Terminated', 'Failed', 'TimedOut')"
             f" AND CloseTime > '{since.isoformat()}'"
         )
-        return [found async for found in self._client.list_workflows(query, limit=1000)]
+        return [found async for found in self._client.list_workflows(query)]
