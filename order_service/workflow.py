@@ -24,9 +24,10 @@ from order_service.order import RENEW, STEPS_TOTAL, Step
 SAFETY_NET = timedelta(minutes=10)
 """After so long the stream is read again or the fulfillment asked; each further time six times later."""
 SAFETY_NET_LONGEST = timedelta(days=10)
+ASK_AGAIN = timedelta(days=1)
+"""After the provider refused to capture or to void."""
 UNSETTLED = timedelta(minutes=1)
 """A call that settled nothing is made again after so long; each further time twice as late."""
-UNSETTLED_LONGEST = timedelta(days=1)
 PARKED = timedelta(minutes=15)
 """A parked step that may go on by itself is tried again after so long; each further time twice as late."""
 PARKED_LONGEST = timedelta(days=1)
@@ -118,8 +119,8 @@ class OrderWorkflow(contract.OrderApi):
         await self._outside(Step.AWAIT_OUTCOME, asyncio.create_task(asked))
 
     async def _capture(self) -> None:
-        """The parcel left, so the money is taken; a refusal is for a person."""
-        patience = Patience(UNSETTLED, 2, UNSETTLED_LONGEST)
+        """The parcel left, so the money is taken; a refusal is for a person, and is tried again every day."""
+        pause = UNSETTLED
         while await self._comes(Step.CAPTURE):
             await self._outside(
                 Step.CAPTURE,
@@ -127,24 +128,24 @@ class OrderWorkflow(contract.OrderApi):
                     OrderActivities.capture, self._order_id, workflow.now(), policy=Policy.PROVIDER
                 ),
             )
-            await self._rest(Step.CAPTURE, patience)
+            pause = await self._rested(Step.CAPTURE, pause)
 
     async def _undo(self) -> None:
         """The parcel did not leave: void, release, and only then say how the order ended."""
-        patience = Patience(UNSETTLED, 2, UNSETTLED_LONGEST)
+        pause = UNSETTLED
         while await self._comes(Step.UNDO):
             await self._outside(
                 Step.UNDO,
                 start_outside(OrderActivities.undo, self._order_id, workflow.now(), policy=Policy.PROVIDER),
             )
-            await self._rest(Step.UNDO, patience)
+            pause = await self._rested(Step.UNDO, pause)
 
-    async def _rest(self, step: Step, patience: "Patience") -> None:
-        """A call that settled nothing and left nothing to a person is made again, each time later: so it is
-        when somebody says retry before the refused call has ended."""
+    async def _rested(self, step: Step, pause: timedelta) -> timedelta:
+        """The step may come again: a day after a refusal; after the pause when the call settled nothing, as
+        when somebody says retry before the refused call has ended. Answers with the next pause."""
         if self._order.step is step and not self._order.is_parked:
-            await self._is_quiet(patience.until)
-            patience.grows()
+            await self._is_quiet(workflow.now() + (ASK_AGAIN if self._order.is_refused else pause))
+        return min(2 * pause, ASK_AGAIN)
 
     async def _end(self) -> Outcome:
         """Whoever wished something in the last moment has a receipt too.

@@ -28,6 +28,8 @@ class Snapshot(Message):
     """The step would have to begin, and a hold stands against it."""
     is_parked: bool = False
     """The step waits for a person."""
+    is_refused: bool = False
+    """A person has to know what the step was refused; it waits for nobody."""
     tries_again: bool = False
     """After a long pause it is tried all the same."""
     is_renewal_parked: bool = False
@@ -55,6 +57,7 @@ def snapshot(change: Change[Order, OrderEvent]) -> Snapshot:
         steps_done=order.steps_done,
         is_stopped=order.is_stopped,
         is_parked=(parked := order.parked(order.step)) is not None,
+        is_refused=any(each.step_key == order.step and not each.is_parked for each in order.troubles),
         tries_again=parked is not None and (parked.passes or order.step is Step.UNDO),
         is_renewal_parked=order.parked(RENEW) is not None,
         renews=order.is_renewing and order.is_waiting_for_parcel,

@@ -129,6 +129,25 @@ async def test_an_authorization_that_lapsed_before_the_parcel_left_is_replaced_b
     assert "ExceptionRaised" not in facts
 
 
+async def test_a_refused_capture_is_asked_for_again_once_a_day(month: Month):
+    """A person knows of it, and the provider is not pestered meanwhile."""
+    pair = month.pair
+    async with pair.working():
+        order_id = await pair.place("refused", token="tok_capture_refused")
+
+        async def refusals() -> int:
+            return (await pair.facts(order_id)).count("CaptureRefused")
+
+        async def is_refused() -> bool:
+            return await refusals() == 1
+
+        await eventually(is_refused, what="the refusal")
+        await month.passes(timedelta(hours=23))
+        assert await refusals() == 1
+        await month.passes(timedelta(days=1, hours=2))
+        assert await refusals() == 3
+
+
 async def test_a_provider_that_is_away_keeps_no_wish_waiting(month: Month):
     """A renewal that is tried again and again stands in nobody's way, and ends when it can."""
     pair = month.pair

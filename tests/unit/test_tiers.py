@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.state import ROOT
 from deploy.local.tiers import TIERS, Result, Tier, main, read_pytest, run_tier
 
 _OUTPUT = """\
@@ -142,7 +143,7 @@ def test_few_that_fail_on_engines_are_run_once_more_and_named():
     result = run_tier(Tier("e2e", ("tests/e2e",), on_engines=True), run)
     assert "--last-failed" in asked[1]
     assert (result.passed, result.failed) == (10, 0)
-    assert result.only_once_more == ["tests/e2e/test_a.py::test_b - late"]
+    assert result.only_once_more == ["FAILED tests/e2e/test_a.py::test_b - late"]
     assert result.is_good(strict=True)
 
 
@@ -162,3 +163,27 @@ def test_what_fails_again_or_in_numbers_or_without_engines_has_failed(
     assert len(asked) == runs
     assert result.failed == failed
     assert not result.is_good(strict=False)
+
+
+@pytest.mark.parametrize(("ended", "runs"), [("FAILED", 1), ("ERROR", 2)])
+def test_a_verdict_stands(ended: str, runs: int):
+    """An order that was lost once was lost; a run that could not even begin is begun again."""
+    asked: list[Sequence[str]] = []
+
+    def run(command: Sequence[str]) -> tuple[int, list[str]]:
+        asked.append(command)
+        if len(asked) > 1:
+            return 0, ["=== 1 passed in 1s ==="]
+        return 1, [f"{ended} {verdict}[every-order-ends] - lost", "=== 1 failed in 2s ==="]
+
+    (verdict,) = TIERS["proof"].verdicts
+    result = run_tier(TIERS["proof"], run)
+    assert len(asked) == runs
+    assert result.is_good(strict=True) is (runs == 2)
+
+
+@pytest.mark.parametrize("verdict", [each for tier in TIERS.values() for each in tier.verdicts])
+def test_a_verdict_is_a_test(verdict: str):
+    """Or it would not stand any more once it had another name."""
+    path, _, name = verdict.partition("::")
+    assert f"def {name}(" in (ROOT / path).read_text()
