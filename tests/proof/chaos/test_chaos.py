@@ -12,7 +12,7 @@ from tests.proof.checks import PROMISES, STRUCK
 from tests.proof.report import Report
 
 ORDERS, SEED = 100, 2
-KINDS: tuple[FaultKind, ...] = (
+BREAKS: tuple[FaultKind, ...] = (
     "kill-api",
     "kill-worker",
     "kill-relay",
@@ -28,7 +28,7 @@ KINDS: tuple[FaultKind, ...] = (
 )
 """Each once; who is struck, when and in which order is the seed's."""
 CLOCKS: tuple[FaultKind, ...] = ("clock-api", "clock-worker")
-KINDS = (*STRUCK, *(CLOCKS if libfaketime() else ()))
+KINDS = (*BREAKS, *(CLOCKS if libfaketime() else ()))
 
 
 def test_a_seed_is_a_plan():

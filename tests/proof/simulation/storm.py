@@ -1,5 +1,6 @@
 """One plan, played to the end of all its orders, with relays and consumers, and the record of it."""
 
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
@@ -46,7 +47,8 @@ class Stormed:
     record: Record
     steps: int
     replays: int
-    crashes: int
+    happened: Counter[str]
+    """How often each kind of happening did take place."""
 
 
 def play(plan: Plan) -> Stormed:
@@ -68,7 +70,7 @@ class _Storm:
     sent: list[Sent] = field(default_factory=list[Sent])
     accepted: list[Placed] = field(default_factory=list[Placed])
     replays: int = 0
-    crashes: int = 0
+    happened: Counter[str] = field(default_factory=Counter[str])
     helps: int = 0
 
     def __post_init__(self) -> None:
@@ -126,8 +128,22 @@ class _Storm:
             case "kafka":
                 _plan(self.house.broker.behaviours, cut.n, cut.how)
 
+    def _to_come(self) -> Counter[str]:
+        """What is to go wrong with the n-th call, as long as that call has not come."""
+        providers = (self.house.payments, self.house.carrier)
+        sides = (self.house.orders, self.house.parcels)
+        calls = [planned for each in providers for planned in each.behaviours.values()]
+        sent = [
+            planned for each in sides for planned in (each.database.behaviours, each.twin_client.behaviours)
+        ]
+        sent.append(self.house.broker.behaviours)
+        return Counter(
+            misbehave=sum(how != "ok" for planned in calls for how in planned),
+            cut=sum(how != "ok" for planned in sent for how in planned),
+        )
+
     def play(self) -> Stormed:
-        record, printed = Record(), StringIO()
+        record, printed, to_come = Record(), StringIO(), self._to_come()
         with virtual(self.scheduler), redirect_stdout(printed):
             try:
                 self._run()
@@ -140,7 +156,8 @@ class _Storm:
         write_topics(record, self.house)
         write_views(record, self.house)
         record.lines = [LogLine("stdout", line) for line in printed.getvalue().splitlines()]
-        return Stormed(self.plan, record, self.scheduler.steps, self.replays, self.crashes)
+        self.happened += to_come - self._to_come()
+        return Stormed(self.plan, record, self.scheduler.steps, self.replays, self.happened)
 
     def _run(self) -> None:
         most = MOST_STEPS * max(1, len(self.orders))
@@ -180,10 +197,12 @@ class _Storm:
             match each:
                 case plans.PlaceOrder():
                     self._place(each)
+                    continue
                 case WishFor():
                     self._wish(each)
+                    continue
                 case plans.Crash():
-                    self._crash(each)
+                    self.scheduler.kill(each.worker)
                 case plans.Stop():
                     self.stops = each.seconds
                 case plans.Rebalance():
@@ -196,8 +215,9 @@ class _Storm:
                     self._provider(each.provider).broken[each.operation] = each.how
                 case plans.Trip():
                     self.scheduler.run(self._trip(each))
-                case _:
-                    pass
+                case plans.Misbehave() | plans.Cut():
+                    raise AssertionError("comes with a call, and not at a step")
+            self.happened[each.kind] += 1
 
     def _provider(self, name: plans.Provider) -> Provider:
         return self.house.payments if name == "payments" else self.house.carrier
@@ -220,6 +240,7 @@ class _Storm:
             told.append(str((answer.answer or {})["orderId"]))
             self.placed[place] = _Standing(told[-1], Operator(self.house, told[-1], self.plan.answer))
         self.accepted.append(Placed(command_id, command_id, told))
+        self.happened[asked.kind] += 1
 
     def _ask_for(self, asked: plans.PlaceOrder, command_id: str) -> Coroutine[Any, Any, Granted[Order]]:
         return self.house.order_intake.place(
@@ -248,10 +269,7 @@ class _Storm:
         for _ in range(wish.times):
             sent = self._answered(lambda: wished.send(self.house))
             self.sent += [sent] if sent else []
-
-    def _crash(self, crash: plans.Crash) -> None:
-        self.crashes += 1
-        self.scheduler.kill(crash.worker)
+            self.happened[wish.kind] += sent is not None
 
     def _answered(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The answer; whoever gets none asks again."""
