@@ -11,7 +11,7 @@ from contracts.chassis.event_store import Change
 from contracts.chassis.postgres import Connection
 from contracts.envelope import Event
 from fulfillment_service.events import FulfillmentEvent
-from fulfillment_service.fulfillment import Fulfillment, evolve
+from fulfillment_service.fulfillment import Fulfillment
 from fulfillment_service.fulfillment.horizon import allowed_actions, resolutions
 from fulfillment_service.fulfillment.steps import provider_key
 from fulfillment_service.fulfillment.wishes import advances
@@ -22,16 +22,14 @@ async def follow(connection: Connection, change: Change[Fulfillment, Fulfillment
     """The view, the outbox and the receipts agree with the new facts when this transaction commits."""
     await project(connection, change.state, change.version, change.recorded[-1].recorded_at)
     await outbox.add(connection, list(records(change)))
-    before = change.before
-    for recorded in change.recorded:
+    for before, recorded, after in change.steps:
         await receipts.advance(connection, advances(before, [recorded.fact]), recorded.version)
-        before = evolve(before, recorded.fact)
         await exception_facts.follow(
             connection,
             recorded,
-            before.fulfillment_id,
+            after.fulfillment_id,
             resolutions=partial(resolutions, change.state),
-            provider_key=partial(provider_key, before),
+            provider_key=partial(provider_key, after),
         )
 
 

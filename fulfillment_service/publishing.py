@@ -9,16 +9,14 @@ from contracts.chassis.publishing import Publication
 from contracts.fulfillment import FulfillmentEventData, Stage
 from contracts.values import Code, Hold
 from fulfillment_service.events import FulfillmentEvent, HoldPlaced, HoldReleased
-from fulfillment_service.fulfillment import Fulfillment, evolve
+from fulfillment_service.fulfillment import Fulfillment
 
 PUBLICATION = Publication(contract.TOPIC, contract.SOURCE, contract.EVENT_TYPE_PREFIX)
 
 
 def records(change: Change[Fulfillment, FulfillmentEvent]) -> Iterator[OutboxRecord]:
     """One record for each new fact, in order, with the fulfillment as it was right after that fact."""
-    state = change.before
-    for recorded in change.recorded:
-        before, state = state, evolve(state, recorded.fact)
+    for before, recorded, state in change.steps:
         yield PUBLICATION.record(recorded, state.order_id, _data(recorded, before, state))
 
 

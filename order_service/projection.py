@@ -13,7 +13,7 @@ from contracts.chassis.postgres import Connection, Row
 from contracts.envelope import Event
 from contracts.values import Hold
 from order_service.events import FulfillmentInstructed, OrderEvent
-from order_service.order import STEPS_TOTAL, Order, evolve
+from order_service.order import STEPS_TOTAL, Order
 from order_service.order.exceptions import provider_key
 from order_service.order.horizon import allowed_actions, resolutions
 from order_service.order.wishes import advances
@@ -24,10 +24,8 @@ async def follow(connection: Connection, change: Change[Order, OrderEvent]) -> N
     """The view, the outbox and the receipts agree with the new facts when this transaction commits."""
     await project(connection, change.state, change.version, change.recorded[-1].recorded_at)
     await outbox.add(connection, list(records(change)))
-    before = change.before
-    for recorded in change.recorded:
+    for before, recorded, after in change.steps:
         await _receive(connection, recorded)
-        after = evolve(before, recorded.fact)
         await receipts.advance(connection, advances(before, after, [recorded.fact]), recorded.version)
         await exception_facts.follow(
             connection,
@@ -36,7 +34,6 @@ async def follow(connection: Connection, change: Change[Order, OrderEvent]) -> N
             resolutions=partial(resolutions, change.state),
             provider_key=partial(provider_key, after),
         )
-        before = after
 
 
 async def _receive(connection: Connection, recorded: Recorded[OrderEvent]) -> None:

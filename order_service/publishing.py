@@ -9,7 +9,7 @@ from contracts.chassis.publishing import Publication
 from contracts.order import OrderEventData
 from contracts.values import Line
 from order_service.events import OrderEvent
-from order_service.order import Order, evolve
+from order_service.order import Order
 from order_service.order.state import STEPS_TOTAL
 
 PUBLICATION = Publication(order.TOPIC, order.SOURCE, order.EVENT_TYPE_PREFIX)
@@ -17,9 +17,7 @@ PUBLICATION = Publication(order.TOPIC, order.SOURCE, order.EVENT_TYPE_PREFIX)
 
 def records(change: Change[Order, OrderEvent]) -> Iterator[OutboxRecord]:
     """One record for each new fact, in order, with the order as it was right after that fact."""
-    state = change.before
-    for recorded in change.recorded:
-        state = evolve(state, recorded.fact)
+    for _, recorded, state in change.steps:
         yield PUBLICATION.record(recorded, state.order_id, _data(recorded, state))
 
 

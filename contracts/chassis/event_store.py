@@ -7,7 +7,7 @@ reloads and decides again.
 """
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Generic, LiteralString, TypeVar
@@ -123,6 +123,13 @@ class Change(Generic[S, F]):
     recorded: Sequence[Recorded[F]]
     is_put_back: bool = False
     """The stream is shorter than its workflow knew it, and a person said that this is right."""
+    states: Sequence[S] = ()
+    """The stream after each of the recorded facts."""
+
+    @property
+    def steps(self) -> Iterator[tuple[S | None, Recorded[F], S]]:
+        """Each recorded fact between the stream before and after it, oldest first."""
+        return zip((self.before, *self.states), self.recorded, self.states, strict=False)
 
 
 Decision = Callable[[Connection, S | None], Awaitable[Sequence[F]]]
@@ -278,15 +285,14 @@ class Journal(Generic[S, F]):
         is_put_back = loaded is not None and loaded.is_put_back
         version = loaded.version if loaded else 0
         facts = await decide(connection, before)
-        state = before
-        for fact in facts:
-            state = self._evolve(state, fact)
+        states = self._folded(before, facts)
+        state = states[-1] if states else before
         if state is None:
             raise AssertionError(f"a decision left {stream} empty")
         if not facts:
             return Change(stream, before, state, version, [], is_put_back)
         recorded = await self._store.append(connection, stream, version, facts, cause)
-        change = Change(stream, before, state, version + len(facts), recorded, is_put_back)
+        change = Change(stream, before, state, version + len(facts), recorded, is_put_back, states)
         await self._follow(connection, change)
         return change
 
@@ -296,10 +302,16 @@ class Journal(Generic[S, F]):
         is_put_back = version < seen().version
         if is_put_back:
             await _expect_accepted(connection, stream, version)
-        state: S | None = None
-        for each in recorded:
-            state = self._evolve(state, each.fact)
-        return None if state is None else Change(stream, None, state, version, recorded, is_put_back)
+        states = self._folded(None, [each.fact for each in recorded])
+        return Change(stream, None, states[-1], version, recorded, is_put_back, states) if states else None
+
+    def _folded(self, state: S | None, facts: Iterable[F]) -> list[S]:
+        """The stream after each of the facts."""
+        states: list[S] = []
+        for fact in facts:
+            state = self._evolve(state, fact)
+            states.append(state)
+        return states
 
     async def _tell_somebody(self, behind: StoreBehind) -> None:
         """A person knows that the stream lacks what its workflow has seen; known already, nothing changes."""

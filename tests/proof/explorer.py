@@ -1,8 +1,6 @@
 """Every wish at every boundary of a simulated order, and whether each seeded bug is found."""
 
 import argparse
-import gc
-import logging
 import multiprocessing
 import sys
 import time
@@ -13,8 +11,7 @@ from itertools import islice
 from random import Random
 from typing import Any
 
-import structlog
-
+from tests.proof import quiet
 from tests.proof.checks import Violation, violations
 from tests.proof.mutants import MUTANTS, Mutant
 from tests.proof.report import MOST_SHOWN, Progress, Report, Tell
@@ -132,7 +129,7 @@ def explored(*, full: bool = False, seed: int = 0, cores: int = 2, tell: Tell = 
         report.boundaries += len(explore.boundaries(points))
     progress = Progress(tell, len(schedules), "schedules")
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores, mp_context=context, initializer=_begin) as pool:
+    with ProcessPoolExecutor(cores, mp_context=context, initializer=quiet.begin) as pool:
         for batch in pool.map(_judge, _batches(list(enumerate(schedules)))):
             report.schedules += len(batch)
             report.bad += [bad for bad in batch if bad.found]
@@ -181,13 +178,6 @@ def mutant_schedules(mutant: Mutant, seed: int) -> Iterator[Schedule]:
 
 
 # In the processes that do the work.
-
-
-def _begin() -> None:
-    """Nobody reads what the services log here, nor what the SDK says of a workflow that raised."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    logging.disable(logging.CRITICAL)
-    gc.freeze()
 
 
 def _judge(batch: Sequence[tuple[int, Schedule]]) -> list[Bad]:

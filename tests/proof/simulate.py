@@ -1,8 +1,6 @@
 """Random seeds: a few orders each, their wishes and everything that goes wrong, in a simulation."""
 
 import argparse
-import gc
-import logging
 import multiprocessing
 import sys
 import time
@@ -13,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
-
+from tests.proof import quiet
 from tests.proof.checks import CHECKS, ON_TOPICS, WITH_EXCEPTIONS, Violation, violations
 from tests.proof.record import Record
 from tests.proof.report import Progress, Report, Tell
@@ -68,7 +65,7 @@ def simulated(
     bad: list[Outcome] = []
     progress = Progress(tell, len(seeds), "seeds")
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores, mp_context=context, initializer=_begin) as pool:
+    with ProcessPoolExecutor(cores, mp_context=context, initializer=quiet.begin) as pool:
         for outcomes in pool.map(_judge, _batches(seeds)):
             for outcome in outcomes:
                 exercised += outcome.exercised
@@ -126,13 +123,6 @@ def _tell(line: str) -> None:
 
 
 # In the processes that do the work.
-
-
-def _begin() -> None:
-    """Nobody reads what the services log here, nor what the SDK says of a workflow that raised."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    logging.disable(logging.CRITICAL)
-    gc.freeze()
 
 
 def _judge(seeds: Sequence[int]) -> list[Outcome]:

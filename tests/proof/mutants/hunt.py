@@ -1,7 +1,6 @@
 """The checker is checked: each seeded bug is put into the services, and has to be caught by its invariant."""
 
 import argparse
-import logging
 import multiprocessing
 import subprocess
 import sys
@@ -11,8 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
+from tests.proof import quiet
 from tests.proof.checks import Violation, violations
 from tests.proof.mutants import MUTANTS, Mutant
 from tests.proof.mutants.seeded import BUGS, SeededBug
@@ -62,7 +60,7 @@ def hunted(*, cores: int = 2, stored: bool = True, tell: Tell = lambda _: None) 
     found: list[Caught] = []
     progress = Progress(tell, len(names), "seeded bugs")
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores, mp_context=context, initializer=_begin) as pool:
+    with ProcessPoolExecutor(cores, mp_context=context, initializer=quiet.begin) as pool:
         for caught in pool.map(_hunt, names):
             found.append(caught)
             progress.told(len(found), sum(each.shown_by is None for each in found))
@@ -112,11 +110,6 @@ def _stored(name: str, test: str) -> Caught:
         check=False,
     )
     return Caught(name, "the outbox's promise", test if ran.returncode == 0 else None)
-
-
-def _begin() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    logging.disable(logging.CRITICAL)
 
 
 def _tell(line: str) -> None:

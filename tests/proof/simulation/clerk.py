@@ -37,11 +37,9 @@ class Clerk:
 
     @property
     def has_work(self) -> bool:
-        return any(
-            row["resolved_at"] is None
-            for side in (self._house.orders, self._house.parcels)
-            for row in side.database.tables.all("exceptions")
-        )
+        here = self._house.orders.database.tables.all("exceptions")
+        there = self._house.parcels.database.tables.all("exceptions")
+        return any(row["resolved_at"] is None for row in (*here, *there))
 
     async def help(self, *, repairs: bool = False) -> bool:
         """True when somebody's word on one of them was accepted, or a provider repaired."""

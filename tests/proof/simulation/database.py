@@ -247,16 +247,13 @@ class Database:
             await self._stage("stored")
 
     async def fetch(self, sql: LiteralString, **given: Any) -> list[Row]:
-        async with self.connection() as connection:
-            return await (await connection.execute(sql, given)).fetchall()
+        return await (await Connection(self.tables).execute(sql, given)).fetchall()
 
     async def fetch_one(self, sql: LiteralString, **given: Any) -> Row | None:
-        async with self.connection() as connection:
-            return await (await connection.execute(sql, given)).fetchone()
+        return await (await Connection(self.tables).execute(sql, given)).fetchone()
 
     async def execute(self, sql: LiteralString, **given: Any) -> int:
-        async with self.connection() as connection:
-            return (await connection.execute(sql, given)).rowcount
+        return (await Connection(self.tables).execute(sql, given)).rowcount
 
     def ring(self, channel: str) -> None:
         self._ring(channel)

@@ -33,8 +33,9 @@ def _once(function: Callable[P, T]) -> Callable[P, T]:
 
     def remembered(*given: P.args, **named: P.kwargs) -> T:
         key = tuple(map(id, given))
-        if key not in known:
-            known[key] = (given, function(*given, **named))
-        return known[key][1]
+        found = known.get(key)
+        if found is None:
+            found = known[key] = (given, function(*given, **named))
+        return found[1]
 
     return remembered

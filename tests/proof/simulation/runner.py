@@ -12,8 +12,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache, lru_cache
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio import activity, workflow
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
@@ -87,18 +89,16 @@ class Instance:
         now: datetime,
         *,
         is_replaying: bool = False,
-        history_length: int = 0,
         wants_room: bool = False,
     ) -> list[Command]:
         """What the workflow wants next. Raises TaskFailed when its code did."""
         activation = WorkflowActivation(
             run_id=self._run.run_id,
+            timestamp=_timestamp(now),
             is_replaying=is_replaying,
-            history_length=history_length,
             continue_as_new_suggested=wants_room,
             jobs=jobs,
         )
-        activation.timestamp.FromDatetime(now)
         with _no_loop_but(None):
             completion = self._instance.activate(activation)
         if completion.HasField("failed"):
@@ -163,6 +163,14 @@ def _info(run: Run) -> workflow.Info:
         workflow_start_time=run.started_at,
         workflow_type=run.type,
     )
+
+
+@lru_cache(1_000)
+def _timestamp(moment: datetime) -> Timestamp:
+    """Most activations of a run share their moment with others, and all replays do."""
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp
 
 
 @contextmanager
@@ -247,7 +255,13 @@ def unpacked(payload: Payload, kind: Any) -> Any:
 
 
 def arguments_of(function: Callable[..., Any], payloads: Sequence[Payload]) -> list[Any]:
-    return list(_CONVERTER.from_payloads(payloads, _ACTIVITIES.must_from_callable(function).arg_types))
+    return list(_CONVERTER.from_payloads(payloads, _types(getattr(function, "__func__", function))))
+
+
+@cache
+def _types(function: Callable[..., Any]) -> list[type] | None:
+    """Of the arguments of an activity, without its object."""
+    return _ACTIVITIES.must_from_callable(function).arg_types
 
 
 def activity_name(function: Callable[..., Any]) -> str:

@@ -17,20 +17,29 @@ T = TypeVar("T")
 BEGINNING = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class _Stop:
+    """What a coroutine stops at."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield self
+
+
+@dataclass(eq=False, slots=True)
+class Point(_Stop):
     """A place where a coroutine can be interrupted; "" is one nobody can name."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+@dataclass(eq=False, slots=True)
+class Sleep(_Stop):
     seconds: float
 
 
 @dataclass(eq=False, slots=True)
-class Gate:
+class Gate(_Stop):
     """Closed until somebody opens it; who waits before it goes on then."""
 
     is_open: bool = False
@@ -53,27 +62,19 @@ class Gate:
             self._waiting.append(go_on)
 
 
-class _Suspended:
-    def __init__(self, what: Point | Sleep | Gate) -> None:
-        self._what = what
-
-    def __await__(self) -> Generator[Point | Sleep | Gate, None, None]:
-        yield self._what
-
-
 def point(name: str) -> Awaitable[None]:
     """Others may go on first."""
-    return _Suspended(Point(name))
+    return Point(name)
 
 
 def sleep(seconds: float) -> Awaitable[None]:
     """So much virtual time has passed."""
-    return _Suspended(Sleep(seconds))
+    return Sleep(seconds)
 
 
 def opened(gate: Gate) -> Awaitable[None]:
     """The gate is open."""
-    return _Suspended(gate)
+    return gate
 
 
 @dataclass(eq=False, slots=True)
