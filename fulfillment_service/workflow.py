@@ -32,7 +32,9 @@ PARKED = timedelta(minutes=15)
 """A parked step that may go on by itself is tried again after so long; each further time twice as late."""
 PARKED_LONGEST = timedelta(days=1)
 REPORT_TRIES = 10
-"""An order's workflow that is gone is started again by its own service; so often we try to reach it."""
+"""An order's workflow that is gone is started again by its own service; so often we try to reach it.
+
+Only for one that is not there; while Temporal does not answer, it is tried without an end."""
 BACK_OFF_LATEST = 30.0
 
 
@@ -249,7 +251,11 @@ class FulfillmentWorkflow(contract.FulfillmentApi):
     # The lane to the order: in the order of events, and never in the way of a step.
 
     async def _tell_the_order(self) -> None:
-        """Everything the order has to know has been told, the end last."""
+        """Everything the order has to know has been said, the end last.
+
+        To an order whose workflow cannot be found for long it was said in vain. Then the order's own service
+        sees to it: its workflow asks by itself, and its reconciler finds a parcel that ended unheard, a wish
+        without a final receipt and a parcel of no order, and tells a person where asking does not help."""
         while True:
             await workflow.wait_condition(lambda: bool(self._news) or self._is_over)
             self._is_telling = True
