@@ -178,7 +178,7 @@ def _of_a_store_that_is_away(error: Exception) -> Response:
 
 def _of_an_unstorable_value(error: Exception) -> Response:
     log.error("a value came through that cannot be stored", error=error)
-    return problem(422, Code.INVALID_REQUEST, "A value of the request cannot be stored.")
+    return problem(422, Code.INVALID_REQUEST, f"A value of the request cannot be stored; {_FOUND_BY}.")
 
 
 def _of_routing(error: HTTPException) -> Response:
@@ -192,12 +192,15 @@ def _of_routing(error: HTTPException) -> Response:
         case 413:
             return problem(413, Code.BODY_TOO_LARGE, "The body is too large.", headers=headers)
         case status if status < 500:
-            return problem(status, Code.INVALID_REQUEST, "The request cannot be understood.", headers=headers)
+            log.warning("a request was not understood", error=error, status=status)
+            detail = f"The request cannot be understood; {_FOUND_BY}."
+            return problem(status, Code.INVALID_REQUEST, detail, headers=headers)
         case _:
             return problem(500, Code.INTERNAL, _UNEXPECTED)
 
 
-_UNEXPECTED = "Something unexpected went wrong; the trace id finds it in our logs."
+_FOUND_BY = "the trace id finds it in our logs"
+_UNEXPECTED = f"Something unexpected went wrong; {_FOUND_BY}."
 
 
 def _of_validation(error: RequestValidationError) -> Response:

@@ -255,13 +255,16 @@ def _refuse_unless_due(f: Fulfillment, step_key: str) -> None:
 
 def _refuse_when_stopped(f: Fulfillment) -> None:
     if f.obstacle is not None:
-        raise Refused("something stands against it, so no step may begin", code=f.obstacle)
+        holds = f" ({', '.join(hold.handle for hold in f.holds)})" if f.holds else ""
+        told = f"no step may begin: {f.obstacle}{holds}; see GET /fulfillments/{f.fulfillment_id}/explain"
+        raise Refused(told, code=f.obstacle)
 
 
 def _refuse_unless_asked(f: Fulfillment, request: str) -> None:
     _refuse_when_failed(f)
     if request not in {each.command_id for each in f.asked}:
-        raise Refused("no such request for cancellation waits", code=Code.NO_SUCH_REQUEST)
+        told = f"no such request waits; see cancellationRequests of GET /fulfillments/{f.fulfillment_id}"
+        raise Refused(told, code=Code.NO_SUCH_REQUEST)
 
 
 def _refuse_standing(f: Fulfillment) -> None:

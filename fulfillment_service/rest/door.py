@@ -66,7 +66,7 @@ async def row_of(door: Door, name: str) -> Row:
     except ValueError:
         row = await door.database.fetch_one(projection.NEWEST_OF_ORDER, order_id=_order_id(name))
     if row is None:
-        raise NotFound("no such fulfillment here")
+        raise _unknown(name)
     return row
 
 
@@ -75,8 +75,16 @@ async def look_at(door: Door, name: str) -> tuple[Row, Look]:
     row = await row_of(door, name)
     look = await door.intake.look(row["fulfillment_id"], now=row["now"])
     if look is None:
-        raise NotFound("no such fulfillment here")
+        raise _unknown(name)
     return row, look
+
+
+def _unknown(name: str) -> NotFound:
+    """It may be an order's whose warehouse has not been asked."""
+    with suppress(ValueError):
+        order_id = contract.order_id_of(name)
+        return NotFound(f"no fulfillment {name}; see GET /orders/{order_id}/status of the order service")
+    return NotFound(f"no fulfillment of {name} yet; see GET /orders/{name}/status of the order service")
 
 
 def _order_id(name: str) -> str:

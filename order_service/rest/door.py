@@ -57,7 +57,7 @@ async def row_of(door: Door, name: str) -> Row:
     order_id = order_id_of(name)
     row = await door.database.fetch_one(projection.FIND, order_id=order_id)
     if row is None:
-        raise NotFound(f"no order {order_id}")
+        raise NotFound(f"no order {order_id}; see GET /orders")
     return row
 
 

@@ -163,6 +163,8 @@ def test_an_operator_cannot_complete_what_a_standing_hold_forbids_to_begin():
     with pytest.raises(Refused) as said:
         wishes.complete_step(f, step_key="pick:1", standing=(FROZEN,))
     assert said.value.code is Code.ON_HOLD
+    assert FROZEN.handle in said.value.detail
+    assert f"GET /fulfillments/{f.fulfillment_id}/explain" in said.value.detail
     f = advanced(f)
     facts = wishes.complete_step(f, step_key="pick:1", standing=(FROZEN,))
     assert facts == [StepCompleted(step_key="pick:1")]
@@ -217,6 +219,7 @@ def test_an_answer_to_a_request_that_does_not_wait_is_refused(answer: object):
     with pytest.raises(Refused) as said:
         answer(asked(born()), request="another")
     assert said.value.code is Code.NO_SUCH_REQUEST
+    assert "cancellationRequests" in said.value.detail
 
 
 def test_an_operators_own_cancel_accepts_what_was_asked():

@@ -117,6 +117,12 @@ async def test_an_answer_says_when_to_come_back_and_what_is_too_late(door: httpx
     assert (await door.get("/errors/refused")).json()["cutOff"] == "HandOverStarted"
 
 
+@pytest.mark.parametrize("name", ["data", "encoding", "bug"])
+async def test_what_no_field_can_be_named_for_is_found_by_its_trace(door: httpx.AsyncClient, name: str):
+    """Somebody who asks us has something to give."""
+    assert "trace id" in (await door.get(f"/errors/{name}")).json()["detail"]
+
+
 async def test_extensions_of_an_error_are_told(door: httpx.AsyncClient):
     """Where a thing stands comes from whoever raised the error."""
     ERRORS["standing"] = refused = Refused()
