@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from shutil import copyfileobj
 from typing import Any
 
 from deploy.local.banner import banner
@@ -213,9 +214,10 @@ def tidy(state: State) -> None:
     for log in (*state.logs.glob("*.log"), state.spans):
         limit = SPANS_LIMIT_BYTES if log == state.spans else LOG_LIMIT_BYTES
         if log.exists() and log.stat().st_size > limit:
-            # Its writers append to the open file, so it is emptied and not moved away.
+            # Its writers append to the open file, so it is emptied and not moved away; what they append after
+            # the last of it was copied is lost, so it is emptied at once.
             with log.open("r+b") as file, log.with_suffix(f"{log.suffix}.1").open("wb") as kept:
-                kept.write(file.read())
+                copyfileobj(file, kept)
                 file.truncate(0)
 
 
