@@ -9,6 +9,8 @@ from datetime import datetime
 from functools import partial
 
 from contracts.chassis import pii
+from contracts.chassis.errors import Refused
+from contracts.values import Code
 from order_service.activities.stream import OrderChange, OrderStream
 from order_service.events import OrderEvent
 from order_service.order import Order, Step, payment
@@ -99,4 +101,6 @@ class Money:
     async def _token(self, order: Order) -> str:
         async with self._stream.database.connection() as connection:
             found = await pii.get(connection, order.stream, "payment", 1)
-        return found["token"] if found else "tok_erased"
+        if found is None:
+            raise Refused("the order's payment token was erased", code=Code.NOT_FOUND)
+        return found["token"]

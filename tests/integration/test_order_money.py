@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 import pytest_asyncio
 
-from contracts.chassis.errors import Unavailable
+from contracts.chassis.errors import Refused, Unavailable
 from contracts.chassis.event_store import Cause
 from contracts.chassis.postgres import Connection
 from contracts.order import FulfillmentCompleted, PaymentStatus, stream
@@ -217,3 +217,14 @@ async def test_what_the_order_wishes_by_itself_has_a_receipt(doors: Doors):
     await case.ends("SHIPPED")
     told = await doors.http["orders"].get(f"/commands/{asked.command_id}")
     assert (told.json()["status"], told.json()["code"]) == ("REJECTED", "ALREADY_ENDED")
+
+
+async def test_without_its_token_an_order_is_not_declined(doors: Doors):
+    """Erased is not declined: the provider is not asked, and a person sees why it does not go on."""
+    case = Case(doors, Provider())
+    case.order_id = await doors.order(ORDER)
+    await case.activities.hold_stock(case.order_id)
+    await doors.databases["orders"].execute("delete from pii where kind = 'payment'")
+    with pytest.raises(Refused, match="erased"):
+        await case.activities.authorize(case.order_id, NOW)
+    assert case.provider.calls == 0
