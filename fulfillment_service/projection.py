@@ -71,7 +71,7 @@ async def project(connection: Connection, state: Fulfillment, version: int, at: 
 
 
 def document(state: Fulfillment) -> dict[str, Any]:
-    """The parts of the view that no query filters by; nothing personal."""
+    """What else the view shows; only its `holds` are searched, for those who wait. Nothing personal."""
     return {
         "lines": [line.model_dump(mode="json") for line in state.lines],
         "mode": state.mode,

@@ -15,6 +15,7 @@ from contracts.chassis.errors import Invalid, NotFound
 from contracts.chassis.event_store import Change, Journal
 from contracts.chassis.postgres import Connection
 from contracts.chassis.receipts import Command, Granted, grant
+from contracts.envelope import Wish, hold_of
 from contracts.order import Request
 from contracts.values import Hold, HoldReason, Moment, Reference, Text100, Text500
 from fulfillment_service.events import StandingHoldEvent, StandingHoldLifted, StandingHoldPlaced
@@ -94,6 +95,11 @@ class PlaceStandingHold(Request):
     """It ends by itself at this time."""
 
 
+def handle_of(asked: PlaceStandingHold, command_id: str) -> str:
+    """The name it is lifted by."""
+    return asked.handle or hold_of(Wish(), command_id).handle[:HANDLE_LENGTH]
+
+
 class StandingHolds:
     """Places and lifts standing holds, and says which ones a parcel meets."""
 
@@ -123,7 +129,7 @@ class StandingHolds:
         """Nothing that matches can begin a step any more. Rejected when the handle was ever used.
 
         Raises Invalid for one that would be over already."""
-        handle = asked.handle or command_id
+        handle = handle_of(asked, command_id)
         hold = StandingHold(handle, asked.kind, asked.value, asked.reason, actor, asked.until)
 
         async def decide(connection: Connection, known: StandingHold | None) -> Sequence[StandingHoldEvent]:

@@ -1,6 +1,6 @@
 """Why something failed, in six words: by them it is decided whether it is tried again, and who must act."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from contracts.chassis.errors import (
     Conflict,
@@ -19,7 +19,6 @@ Fault = Literal["transient", "dependency-down", "refusal", "bad-data", "bug", "m
 """`transient`: an answer was lost or late · `dependency-down`: the other side is away ·
 `refusal`: the other side said no, as it may · `bad-data`: it could not understand what we sent ·
 `bug`: our own mistake · `mismatch`: two records of the same thing do not agree."""
-FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 Resolution = Literal["retry", "skip", "change-data", "cancel"]
 """What an operator may do about it."""

@@ -12,6 +12,7 @@ from typing import LiteralString
 from contracts.chassis.postgres import Database
 
 BUCKETS = 16
+"""Frozen: an order's bucket, and with it its partition, must never change."""
 
 _PRESENT: LiteralString = """
     insert into outbox_relays (owner, seen_at)

@@ -236,7 +236,7 @@ class RelaySettings(Block):
     model_config = _block("TANDEM_")
 
     outbox_batch_size: int = Field(default=500, ge=1)
-    """Rows of one bucket sent before they are marked."""
+    """Rows of all buckets of a relay that are sent before they are marked."""
     knock_batch_size: int = Field(default=50, ge=1)
     """Knocks claimed at a time; they are sent side by side."""
     poll_seconds: float = Field(default=5.0, gt=0, validation_alias="TANDEM_RELAY_POLL_SECONDS")

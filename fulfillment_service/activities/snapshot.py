@@ -17,9 +17,9 @@ class Snapshot(Message):
     """What the workflow needs to know of its stream. Small: every step writes one into the history."""
 
     version: int = 0
+    """0 is a stream in which nothing was ever recorded."""
     is_put_back: bool = False
     """The store was put back to this, and a person said that it is right."""
-    """0 is a stream in which nothing was ever recorded."""
     stage: Stage = Stage.WAITING
     status: str = Stage.WAITING.value
     paused_from: Stage | None = None

@@ -32,7 +32,7 @@ def application(settings: FulfillmentApiSettings) -> FastAPI:
 
 @asynccontextmanager
 async def open_role(settings: Settings, health: Health) -> AsyncGenerator[Role]:
-    """Orders and wishes are taken, and answered from PostgreSQL."""
+    """Wishes for parcels are taken, and answered from PostgreSQL."""
     async with Database(settings.postgres, "fulfillment-api") as database:
         app = application(settings.api)
         watch = Watch(database)

@@ -9,7 +9,6 @@ from contracts.chassis.documents import GRANTED
 from contracts.chassis.postgres import Row
 from contracts.chassis.receipts import Granted, request_hash
 from contracts.chassis.requests import Caller, answered
-from contracts.envelope import Wish, hold_of
 from contracts.values import Reference
 from fulfillment_service import standing_holds
 from fulfillment_service.rest.door import SIMULATED, ByCaller, ThroughDoor
@@ -25,14 +24,14 @@ Drain = Annotated[
 @router.post("/standing-holds", responses=GRANTED)
 async def place(door: ThroughDoor, caller: ByCaller, body: PlaceStandingHold) -> JSONResponse:
     """Nothing that matches can begin a step any more, parcels that arrive later included."""
-    handle = body.handle or hold_of(Wish(), caller.command_id).handle[: standing_holds.HANDLE_LENGTH]
     granted = await door.intake.standing.place(
-        body.model_copy(update={"handle": handle}),
+        body,
         command_id=caller.command_id,
         actor=caller.actor,
         request_hash=request_hash("placeStandingHold", body),
         rehearse=caller.dry_run,
     )
+    handle = standing_holds.handle_of(body, caller.command_id)
     about = {"handle": handle, "kind": body.kind, "value": body.value}
     return _answer(granted, caller, about)
 

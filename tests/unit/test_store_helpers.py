@@ -3,7 +3,6 @@
 from pydantic import BaseModel
 
 from contracts.chassis import leases
-from contracts.chassis.kafka import buckets
 from contracts.chassis.receipts import request_hash
 
 
@@ -19,11 +18,6 @@ def test_the_shares_of_all_relays_are_all_buckets():
         shares = [leases.share_of(alive, owner) for owner in alive]
         assert sum(shares) == leases.BUCKETS
         assert max(shares) - min(shares) <= 1
-
-
-def test_relays_and_broker_agree_on_the_buckets():
-    """A bucket that no relay owns would never be published."""
-    assert leases.BUCKETS == buckets.BUCKETS
 
 
 def test_the_same_request_has_the_same_hash():

@@ -1,6 +1,6 @@
 """Clean-up by age: what nobody can need any more goes, in small batches; facts never do.
 
-A trigger keeps the facts, and what names a person is erased by its own rules. Everything here is older than
+A trigger keeps the facts, and what names a person is not erased by age. Everything here is older than
 whatever could still ask for it: see the reasons beside the settings.
 """
 
@@ -85,7 +85,8 @@ def leftovers(housekeeping: HousekeepingSettings, relay: RelaySettings) -> list[
     """Of every table that grows and is not for ever.
 
     A receipt and a call's answer outlive their stream's end, so whatever comes again before that meets them;
-    afterwards the stream itself refuses every wish."""
+    afterwards the stream itself refuses every wish. A key by which an order was placed is forgotten with its
+    receipt: after that it places another order."""
     published = timedelta(days=relay.keep_published_days)
     applied = timedelta(days=housekeeping.inbox_keep_days)
     ended = timedelta(days=housekeeping.receipts_keep_days)

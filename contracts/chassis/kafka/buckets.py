@@ -6,8 +6,7 @@ from functools import lru_cache
 
 from aiokafka.partitioner import murmur2
 
-BUCKETS = 16
-"""Frozen: an order's bucket, and with it its partition, must never change."""
+from contracts.chassis.leases import BUCKETS
 
 
 @lru_cache(10_000)

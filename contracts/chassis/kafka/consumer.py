@@ -6,8 +6,8 @@ hands only between two tries.
 
 Measured on the embedded broker, which answers an empty fetch only when its wait is over: a wait of 5 ms costs
 7.5 % of a core for each idle consumer, 20 ms 3.7 %, 50 ms 1.3 %, 100 ms 0.8 %. Two consumers must leave room
-in an idle budget of 3 %, so 100 ms; a lone record is then handled after 55 ms (p50) to 100 ms. Apache Kafka
-answers as soon as there is a record, whatever the wait is.
+in an idle budget of 3 %, so 150 ms; with 100 ms a lone record was handled after 55 ms (p50) to 100 ms. Apache
+Kafka answers as soon as there is a record, whatever the wait is.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from contracts import fulfillment, order
-from contracts.chassis.kafka.buckets import BUCKETS
+from contracts.chassis.leases import BUCKETS
 
 TOPICS = (order.TOPIC, fulfillment.TOPIC)
 

@@ -252,7 +252,7 @@ async def test_a_receipt_waits_for_the_other_service(database: Database):
     await grant(tally(database), command(), adding(1), status_of=received)
     assert (await stored(database))["answered_at"] is None
     async with database.transaction() as connection:
-        await receipts.advance(connection, [Advance("c-1", "REJECTED", Code.TARGET_GONE, "gone")], 2)
+        await receipts.advance(connection, [Advance("c-1", "REJECTED", Code.STEP_NOT_OPEN, "gone")], 2)
     row = await stored(database)
-    assert (row["status"], row["code"], row["detail"]) == ("REJECTED", "TARGET_GONE", "gone")
+    assert (row["status"], row["code"], row["detail"]) == ("REJECTED", "STEP_NOT_OPEN", "gone")
     assert row["answered_at"] is not None
