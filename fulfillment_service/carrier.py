@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import httpx
 
-from contracts.chassis.errors import Unavailable
-from contracts.chassis.external_calls import ExternalCalls, provider_http
+from contracts.chassis.external_calls import ExternalCalls, Known, provider_http
 from contracts.values import Address
 from fulfillment_service.settings import CarrierSettings
 
 REFUSALS = (404, 409, 422)
 """How the carrier says no; whatever else it does not take is a mistake of ours."""
+IS_NO_MORE = (None, "not_found")
+"""What it answers to the void of a label that does not hold any more: nothing against it, or who that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,9 @@ def carrier_http(settings: CarrierSettings) -> httpx.AsyncClient:
 
 
 class Carrier:
-    """Book, void, hand over: each has its effect at most once for each provider key."""
+    """Book, void, hand over: each has its effect at most once for each provider key.
+
+    Of one that the carrier knows nothing of, although it was answered, it is asked `anew`."""
 
     def __init__(self, calls: ExternalCalls) -> None:
         self._calls = calls
@@ -67,8 +70,13 @@ class Carrier:
         answer = await self._calls.once(provider_key, "/hand-overs", body, keep=("reference",))
         return NotTaken(answer.refusal) if answer.refusal else Taken(answer.content["reference"])
 
-    async def void(self, provider_key: str, tracking_reference: str) -> None:
-        """The label is no more; one the carrier does not know never was. Raises Unavailable otherwise."""
-        answer = await self._calls.once(provider_key, f"/labels/{tracking_reference}/void", {})
-        if answer.refusal not in (None, "not_found"):
-            raise Unavailable("the carrier would not void a label")
+    async def void(
+        self, provider_key: str, tracking_reference: str, *, anew: bool = False
+    ) -> NotTaken | None:
+        """The label is no more; None. One that the carrier does not know never was."""
+        answer = await self._calls.once(provider_key, f"/labels/{tracking_reference}/void", {}, anew=anew)
+        return NotTaken(answer.refusal) if answer.refusal not in IS_NO_MORE else None
+
+    async def said(self, provider_key: str) -> Known | None:
+        """What the carrier says of that key, None when it knows no such. Raises Unavailable otherwise."""
+        return await self._calls.known(provider_key)

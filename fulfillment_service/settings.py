@@ -30,7 +30,7 @@ class CarrierSettings(Block):
     """What a standing hold on this carrier names."""
     carrier_url: str = "http://127.0.0.1:3234/carrier"
     carrier_timeout_seconds: float = Field(default=10.0, gt=0)
-    """A lookup and the call fit in the 40 seconds of an activity, with room to record."""
+    """For a whole call: a lookup before it has its own."""
     carrier_slots: int = Field(default=40, ge=1)
     """Calls at a time in one worker, and connections: no more can wait for a carrier that hangs."""
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import httpx
 
-from contracts.chassis.external_calls import Answer, ExternalCalls, provider_http
+from contracts.chassis.external_calls import Answer, ExternalCalls, Known, provider_http
 from order_service.settings import PaymentSettings
 
 REFUSALS = (402, 404, 409)
@@ -34,7 +34,9 @@ def payments_http(settings: PaymentSettings) -> httpx.AsyncClient:
 
 
 class Payments:
-    """Authorize, capture, void: each has its effect at most once for each provider key."""
+    """Authorize, capture, void: each has its effect at most once for each provider key.
+
+    Of one that the provider knows nothing of, although it was answered, it is asked `anew`."""
 
     def __init__(self, calls: ExternalCalls) -> None:
         self._calls = calls
@@ -51,16 +53,23 @@ class Payments:
             answer.content["reference"], datetime.fromisoformat(answer.content["expiresAt"])
         )
 
-    async def capture(self, provider_key: str, reference: str, *, amount_minor: int) -> Declined | None:
+    async def capture(
+        self, provider_key: str, reference: str, *, amount_minor: int, anew: bool = False
+    ) -> Declined | None:
         """The reserved money is ours; None. Raises Unavailable when the provider did not answer."""
-        path = f"/authorizations/{reference}/capture"
-        declined = _declined(await self._calls.once(provider_key, path, {"amountMinor": amount_minor}))
+        path, body = f"/authorizations/{reference}/capture", {"amountMinor": amount_minor}
+        declined = _declined(await self._calls.once(provider_key, path, body, anew=anew))
         # A capture of an earlier name that we took for refused did happen: the money is ours all the same.
         return None if declined == Declined("already_captured") else declined
 
-    async def void(self, provider_key: str, reference: str) -> Declined | None:
+    async def void(self, provider_key: str, reference: str, *, anew: bool = False) -> Declined | None:
         """The reservation is gone; None. Raises Unavailable when the provider did not answer."""
-        return _declined(await self._calls.once(provider_key, f"/authorizations/{reference}/void", {}))
+        path = f"/authorizations/{reference}/void"
+        return _declined(await self._calls.once(provider_key, path, {}, anew=anew))
+
+    async def said(self, provider_key: str) -> Known | None:
+        """What the provider says of that key, None when it knows no such. Raises Unavailable otherwise."""
+        return await self._calls.known(provider_key)
 
 
 def _declined(answer: Answer) -> Declined | None:

@@ -30,7 +30,8 @@ class PaymentSettings(Block):
 
     payments_url: str = "http://127.0.0.1:3234/payments"
     payments_timeout_seconds: float = Field(default=15.0, gt=0)
-    """A lookup and the call fit in the 40 seconds of an activity: silence is an error and no lost attempt."""
+    """For a whole call. An activity makes as many as it needs and is heard of meanwhile, so silence of the
+    provider is an error that counts and never a lost attempt."""
     payments_slots: int = Field(default=40, ge=1)
     """Calls at a time in one worker, and connections: no more can wait for a provider that hangs. At 50 ms a
     call they make 800 a second, far more than the rest of a worker gets done."""

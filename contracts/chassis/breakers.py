@@ -27,7 +27,7 @@ AUTOMATIC = "circuit-breaker"
 """Who turned it when nobody did."""
 BELIEVED_SECONDS = 1.0
 PROBE_SECONDS = 60.0
-"""A probe of which nothing is heard for so long is dead, as its activity is; another one may go out."""
+"""A probe of which nothing is heard for so long is dead, as no call takes that long; another one goes out."""
 TRIPPED_SECONDS: Final = 30.0
 """One that an operator opened is looked at so often by those who wait."""
 
@@ -195,8 +195,8 @@ class Breaker:
             circuit = await _locked(connection, self.name)
             refused_for = circuit.closed_to_all
             if refused_for is None and circuit.state != "CLOSED":
-                state, failures = circuit.turned(Context.handle_new_request)
-                await turn(connection, circuit, state, failures, reason="the cool-down is over")
+                turned = circuit.turned(Context.handle_new_request)
+                await _turn_itself(connection, circuit, turned, reason="the cool-down is over")
         self._seen = None
         self._refuse(refused_for, about)
         return circuit.state != "CLOSED"
@@ -208,8 +208,8 @@ class Breaker:
         async with self._database.transaction() as connection:
             circuit = await _locked(connection, self.name)
             if circuit.state == "HALF_OPEN" if is_probe else circuit.changed_at == before.changed_at:
-                state, failures = circuit.turned(partial(_told, error))
-                await turn(connection, circuit, state, failures, reason=_why(circuit, error))
+                turned = circuit.turned(partial(_told, error))
+                await _turn_itself(connection, circuit, turned, reason=_why(circuit, error))
         self._seen = None
 
 
@@ -236,6 +236,15 @@ async def find(database: Database, name: str) -> Circuit:
     return circuit_of(row)
 
 
+async def _turn_itself(
+    connection: Connection, circuit: Circuit, turned: tuple[State, int], *, reason: str
+) -> None:
+    """Nobody turned it: where it opens, it is for its cool-down."""
+    state, failures = turned
+    seconds = circuit.cool_down_seconds
+    await turn(connection, circuit, state, failures, reason=reason, actor=AUTOMATIC, open_seconds=seconds)
+
+
 async def turn(
     connection: Connection,
     circuit: Circuit,
@@ -243,18 +252,19 @@ async def turn(
     failures: int,
     *,
     reason: str,
-    actor: str = AUTOMATIC,
-    open_seconds: float | None = None,
+    actor: str,
+    open_seconds: float | None,
 ) -> None:
-    """The breaker is in that state, and who turned it is recorded; the caller has locked its row."""
-    cool_down = circuit.cool_down_seconds if actor == AUTOMATIC else open_seconds
+    """The breaker is in that state, and who turned it is recorded; the caller has locked its row.
+
+    An open one lets a probe out after `open_seconds`; without them it waits for somebody to reset it."""
     await connection.queue(
         _TURN,
         {
             "name": circuit.name,
             "state": state,
             "failures": failures,
-            "open_seconds": cool_down if state == "OPEN" else None,
+            "open_seconds": open_seconds if state == "OPEN" else None,
             "probe_seconds": PROBE_SECONDS if state == "HALF_OPEN" else None,
         },
     )

@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from psycopg.types.json import Jsonb
 
 from contracts.chassis import exceptions, knocks
-from contracts.chassis.errors import Refused, Unavailable
+from contracts.chassis.errors import Misunderstood, Refused, Unavailable
 from contracts.chassis.exceptions import Trouble
 from contracts.chassis.knocks import Knock
 from contracts.chassis.postgres import Connection, Database, Row
@@ -66,9 +66,13 @@ class Kind(StrEnum):
     STOCK_SUM = "STOCK_SUM"
     """An article's figures are not the sum of its ledger."""
     PAYMENT_LEFT = "PAYMENT_LEFT"
-    """An order ended without its parcel, and the provider still reserves the money."""
+    """An order has ended, and the provider still reserves money for it that it was not paid with."""
+    CAPTURE_MISSING = "CAPTURE_MISSING"
+    """An order was paid by its facts, and the provider knows nothing of that."""
+    CAPTURE_WRONG = "CAPTURE_WRONG"
+    """The provider took another amount than the order says; of one that ended without its parcel, any."""
     LABEL_LEFT = "LABEL_LEFT"
-    """A parcel was taken apart, and the carrier still has its label."""
+    """A parcel has ended, and the carrier still has a label for it that it was not handed over with."""
     RECORD_BLOCKED = "RECORD_BLOCKED"
     """A record can be neither sent nor applied as it is, and those of its order wait behind it."""
     OUTBOX_OLD = "OUTBOX_OLD"
@@ -87,7 +91,8 @@ class Repair:
     inside: Act | None = None
     """Commits together with the row."""
     outside: Callable[[], Awaitable[None]] | None = None
-    """Asks somebody else, before the row. Both raise Refused when the case is one for a person after all."""
+    """Asks somebody else, before the row. Both raise Refused when the case is one for a person after all,
+    which it also is when somebody else does not take the question."""
     tries: int = 1
     """So often, a pause between, before the case is one for a person."""
 
@@ -249,7 +254,7 @@ class Reconciler:
         with attached(row["traceparent"] if row else current_traceparent()):
             try:
                 return await self._settle(finding)
-            except Refused:
+            except (Refused, Misunderstood):
                 return await self._settle(replace(finding, repair=None))
 
     async def _settle(self, finding: Finding) -> bool:

@@ -18,7 +18,7 @@ from deploy.sandbox.ledger import Ledger
 from deploy.sandbox.misbehaviour import listing
 from deploy.sandbox.payments import Payments
 
-_CODES = {404: "not_found", 405: "method_not_allowed"}
+_CODES = {404: "no_such_path", 405: "method_not_allowed"}
 
 
 class Sandbox:

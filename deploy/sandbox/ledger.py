@@ -133,13 +133,14 @@ class Ledger:
     def operation(self, key: str) -> dict[str, Any] | None:
         """What was done or refused under this key, with the stored answer; None when nothing was yet."""
         row = self._database.execute(
-            "select operation, status, answers.reference, http_status, body"
+            "select operation, status, answers.reference, http_status, body, amount_minor, currency"
             " from answers join ledger using (seq) where answers.key = ?",
             (key,),
         ).fetchone()
         if row is None:
             return None
-        operation, status, reference, http_status, body = row
+        operation, status, reference, http_status, body, amount_minor, currency = row
+        money = {} if amount_minor is None else {"amountMinor": amount_minor, "currency": currency}
         return {
             "key": key,
             "operation": operation,
@@ -147,6 +148,7 @@ class Ledger:
             "reference": reference,
             "httpStatus": http_status,
             "answer": json.loads(body),
+            **money,
         }
 
     def pages(self, since: int) -> Iterator[list[dict[str, Any]]]:

@@ -10,7 +10,7 @@ from temporalio import activity
 
 from contracts import fulfillment as contract
 from contracts.chassis import pii, receipts
-from contracts.chassis.errors import Invalid, NotFound, TooMany
+from contracts.chassis.errors import Invalid, NotFound, TooMany, Unavailable
 from contracts.chassis.event_store import Cause, Change
 from contracts.chassis.faults import Failure
 from contracts.chassis.postgres import Connection
@@ -152,7 +152,8 @@ class FulfillmentActivities:
         if change.state.step is not Step.VOID_LABEL or label is None or label.tracking_reference is None:
             return snapshot(change)
         async with patience(self._provider_attempts):
-            await self._carrier.void(change.state.void_key(label.n), label.tracking_reference)
+            if await self._carrier.void(change.state.void_key(label.n), label.tracking_reference):
+                raise Unavailable("the carrier would not void a label")
 
         def record(state: Fulfillment) -> Sequence[FulfillmentEvent]:
             return steps.label_voided(state, label)

@@ -9,16 +9,15 @@ import httpx
 from temporalio.client import Client
 
 from contracts import fulfillment as contract
-from contracts.chassis.breakers import Breaker
+from contracts.chassis.external_calls import ExternalCalls
 from contracts.chassis.housekeeping import CleanUp, Housekeeping, leftovers
-from contracts.chassis.housekeeping.provider import Provider
 from contracts.chassis.housekeeping.queues import queue_rule
 from contracts.chassis.postgres import Database
 from contracts.chassis.reconciler import PAUSE, Reconciler
 from contracts.chassis.roles.housekeeping import housekeeping, own_pool
 from contracts.chassis.temporal.presence import Attendance
 from fulfillment_service.bootstrap import Settings, journal_of
-from fulfillment_service.carrier import carrier_http
+from fulfillment_service.carrier import REFUSALS, Carrier, carrier_http
 from fulfillment_service.reconciliation import OPEN_STREAMS, label_rule, open_parcel_rule, wish_rule
 
 
@@ -46,10 +45,11 @@ def housekeeping_of(
 ) -> Housekeeping:
     """Every rule of the fulfillment service, and what it deletes by age."""
     journal, own = journal_of(database), settings.housekeeping
+    carrier = Carrier(ExternalCalls(database, "carrier", http, refusals=REFUSALS))
     rules = [
         open_parcel_rule(database, Attendance(client), own),
         wish_rule(database, own),
-        label_rule(journal, Provider(http, Breaker(database, "carrier")), own),
+        label_rule(journal, carrier, own),
         queue_rule(database, "fulfillments", own),
     ]
     clean_up = CleanUp(database, OPEN_STREAMS, leftovers(own, settings.relay))

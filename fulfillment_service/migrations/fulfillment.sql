@@ -42,4 +42,7 @@ create table order_view (
     at timestamptz not null
 );
 
+-- What the reconciler audits at the provider, in the order of the log.
+create index events_ended on events (position) where type in ('FulfillmentCancelled', 'FulfillmentFailed', 'HandedOver');
+
 insert into circuit_breakers (name) values ('carrier');

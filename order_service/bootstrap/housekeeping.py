@@ -10,10 +10,8 @@ from temporalio.client import Client
 
 from contracts import order as contract
 from contracts.chassis import temporal
-from contracts.chassis.breakers import Breaker
 from contracts.chassis.external_calls import ExternalCalls
 from contracts.chassis.housekeeping import CleanUp, Housekeeping, leftovers
-from contracts.chassis.housekeeping.provider import Provider
 from contracts.chassis.housekeeping.queues import queue_rule
 from contracts.chassis.postgres import Database
 from contracts.chassis.reconciler import PAUSE, Reconciler
@@ -66,7 +64,7 @@ def housekeeping_of(
         heard_parcel_rule(database, own),
         wish_rule(database, orders.signal_fulfillment_workflow, own),
         stock_rule(database, journal, own),
-        money_rule(journal, Provider(http, Breaker(database, "payments")), own),
+        money_rule(journal, payments, own),
         queue_rule(database, "orders", own),
     ]
     clean_up = CleanUp(database, OPEN_STREAMS, leftovers(own, settings.relay))

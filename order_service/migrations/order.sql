@@ -54,4 +54,7 @@ create index order_view_customer on order_view (customer_id, placed_at desc, ord
 -- What Kafka says of a fulfillment before or after the order's own row exists is kept in the same row: the
 -- order's row always exists first, because its OrderPlaced is what everything else follows from.
 
+-- What the reconciler audits at the provider, in the order of the log.
+create index events_ended on events (position) where type in ('OrderCancelled', 'OrderFailed', 'PaymentCaptured');
+
 insert into circuit_breakers (name) values ('payments');

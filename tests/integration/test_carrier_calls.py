@@ -70,7 +70,7 @@ async def test_a_void_without_an_answer_happens_once(carrier: Carrier, sandbox_u
 
 async def test_a_label_that_is_not_known_needs_no_void(carrier: Carrier):
     """What the carrier never heard of is no more."""
-    await carrier.void("fulfillment-P-4:void-label:1", f"TRK-{0:016X}")
+    assert not await carrier.void("fulfillment-P-4:void-label:1", f"TRK-{0:016X}")
 
 
 async def test_a_refused_label_stays_refused(carrier: Carrier, sandbox_url: str):

@@ -1,7 +1,9 @@
 """Which fault an error is, how often a provider is asked, and what a parked step waits for. Pure."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from contracts.chassis.errors import (
     Unavailable,
 )
 from contracts.chassis.faults import Failure, Fault, failure_of
-from contracts.chassis.temporal import patience, why
+from contracts.chassis.temporal import Policy, patience, why
 from contracts.chassis.temporal.translation import translated
 from contracts.chassis.troubles import Open, Undo
 from contracts.order import PaymentStatus, Stage
@@ -30,8 +32,10 @@ from fulfillment_service.fulfillment import Step as ParcelStep
 from fulfillment_service.fulfillment import compensation as parcel_compensation
 from fulfillment_service.fulfillment import steps as parcel_steps
 from fulfillment_service.fulfillment import wishes as parcel_wishes
+from fulfillment_service.settings import CarrierSettings
 from order_service.events import CaptureRefused, PaymentCaptured, PaymentDeclined, PaymentVoided, VoidRefused
 from order_service.order import RENEW, Order, Step, compensation, exceptions, payment, steps, wishes
+from order_service.settings import PaymentSettings
 from tests.unit import parcels
 from tests.unit.orders import (
     NOW,
@@ -167,6 +171,43 @@ async def test_tries_that_are_all_cut_off_end_too():
     raised, _ = await _attempt(None, 13)
     assert isinstance(raised, ApplicationError)
     assert why(raised) == Failure(fault="transient", kind="TimeoutError", attempts=12)
+
+
+async def test_an_attempt_of_several_slow_calls_is_heard_of_all_the_while():
+    """So that only a dead worker loses one; what did not count stays known, and silence begins at its end."""
+    beats: list[Any] = []
+    heard = asyncio.Event()
+
+    def hears(*details: Any) -> None:
+        beats.append(details)
+        if len(beats) == 3:
+            heard.set()
+
+    async def calls() -> None:
+        async with patience():
+            await heard.wait()
+
+    environment = ActivityEnvironment()
+    environment.on_heartbeat = hears
+    environment.info = replace(
+        environment.info, attempt=8, heartbeat_details=[7], heartbeat_timeout=timedelta(seconds=0.01)
+    )
+    run: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]] = environment.run
+    before = asyncio.all_tasks()
+    await run(calls)
+    assert set(beats) == {(7,)}
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() <= before
+
+
+def test_whatever_asks_a_provider_is_to_be_heard_of():
+    """It may take as many calls as it needs, and a worker that died is noticed long before they would end."""
+    terms = Policy.PROVIDER.value
+    assert terms.heartbeat is not None
+    assert terms.heartbeat < terms.start_to_close / 2
+    one_call = max(PaymentSettings().payments_timeout_seconds, CarrierSettings().carrier_timeout_seconds)
+    # An authorization of unknown answer, two voids and a capture, each looked up before it is made.
+    assert terms.start_to_close.total_seconds() > 2 * 4 * one_call
 
 
 # Orders.

@@ -1,9 +1,11 @@
 """The streams that ended since the last look, each once."""
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import takewhile
 from typing import LiteralString, TypeVar
 
+from contracts.chassis.errors import Unavailable
 from contracts.chassis.event_store import Change, Fact, Journal
 from contracts.chassis.reconciler import Finding, Rule, Seen
 from contracts.chassis.settings import HousekeepingSettings
@@ -11,19 +13,21 @@ from contracts.chassis.settings import HousekeepingSettings
 S = TypeVar("S")
 F = TypeVar("F", bound=Fact)
 
-PAGE = 1_000
-"""Facts read at a time; a look goes on at once while pages are full."""
+PAGE = 100
+"""Endings audited in one look; the next one comes at once while pages are full."""
+LOOK_SECONDS = 3.0
+"""A look that takes longer is the last one for now: a provider that is slow is asked little."""
 
-# Every fact once, in the order of the log. What is younger than the pause may still be joined by what commits
-# late under a lower position, so the page ends before the first such.
-_SINCE: LiteralString = """
+# Each once, in the order of the log. What is younger than the pause may still be joined by what commits late
+# under a lower position, so the page ends before the first such. Says word for word what its index says.
+SINCE: LiteralString = """
     select
         position,
         stream,
-        type,
         recorded_at < now() - %(pause)s as is_settled
     from events
-    where position > %(after)s
+    where type in ({ends})
+      and position > %(after)s
     order by position
     limit %(limit)s
     """
@@ -31,23 +35,33 @@ _SINCE: LiteralString = """
 
 def ending_rule(
     name: str,
-    ends: Sequence[str],
+    ends: LiteralString,
     audit: Callable[[Change[S, F]], Awaitable[Sequence[Finding]]],
     journal: Journal[S, F],
     settings: HousekeepingSettings,
 ) -> Rule:
-    """Audits each stream once after a fact of one of these types ended it.
+    """Audits each stream once after a fact of one of these types, given as SQL, ended it.
 
-    When the audit raises Unavailable, the next look begins at the same place."""
+    When the audit raises Unavailable, the next look begins with that stream."""
+    since: LiteralString = SINCE.format(ends=ends)
 
     async def look(cursor: str) -> Seen:
-        rows = await journal.database.fetch(_SINCE, after=int(cursor or 0), pause=settings.quiet, limit=PAGE)
+        rows = await journal.database.fetch(since, after=int(cursor or 0), pause=settings.quiet, limit=PAGE)
         settled = list(takewhile(lambda row: row["is_settled"], rows))
         findings: list[Finding] = []
+        began, reached = time.monotonic(), cursor
         for row in settled:
-            if row["type"] in ends and (change := await journal.read(row["stream"])):
-                findings += await audit(change)
-        reached = str(settled[-1]["position"]) if settled else cursor
-        return Seen(findings, reached, has_more=len(settled) == PAGE)
+            if reached != cursor and time.monotonic() - began > LOOK_SECONDS:
+                break
+            try:
+                change = await journal.read(row["stream"])
+                findings += await audit(change) if change else []
+            except Unavailable:
+                if reached == cursor:
+                    raise
+                break
+            reached = str(row["position"])
+        is_full = len(settled) == PAGE and reached == str(settled[-1]["position"])
+        return Seen(findings, reached, has_more=is_full)
 
     return Rule(name, look)

@@ -23,6 +23,8 @@ class Terms:
     start_to_close: timedelta
     retry: RetryPolicy
     schedule_to_close: timedelta | None = None
+    heartbeat: timedelta | None = None
+    """An attempt of which nothing is heard for so long is dead; `patience` lets it be heard."""
     queues: Mapping[str, str] = field(default_factory=dict[str, str])
     """Where it runs, by the queue of the workflow that calls; elsewhere on the workflow's own."""
 
@@ -42,11 +44,13 @@ class Policy(Enum):
     # Seven seconds in all: a workflow task that is open for eight has to be renewed, three events each time.
     STORE_LOCAL = Terms(timedelta(seconds=5), _backed_off(0.1, attempts=3), timedelta(seconds=7))
     STORE = Terms(timedelta(seconds=15), _backed_off(0.2))
-    # Longer than twice the 15 seconds our HTTP client waits for a provider: a lookup, and the call.
+    # Several calls of 15 seconds, each with a lookup before it: an undo may have to have an authorization
+    # answered and two voided. No attempt is lost while its worker lives, and a dead one's goes on soon.
     # A queue of its own, so that one that hangs fills no place that anything else needs.
     PROVIDER = Terms(
-        timedelta(seconds=40),
+        timedelta(minutes=5),
         _backed_off(0.2),
+        heartbeat=timedelta(seconds=40),
         queues={order.TASK_QUEUE: order.PAYMENTS_QUEUE, fulfillment.TASK_QUEUE: fulfillment.CARRIER_QUEUE},
     )
     BRIDGE = Terms(timedelta(seconds=10), _backed_off(0.2))
@@ -94,6 +98,7 @@ def start_outside(
         task_queue=terms.queues.get(workflow.info().task_queue),
         start_to_close_timeout=terms.start_to_close,
         schedule_to_close_timeout=terms.schedule_to_close,
+        heartbeat_timeout=terms.heartbeat,
         retry_policy=terms.retry,
         summary=summary,
     )

@@ -2,11 +2,14 @@
 
 Temporal itself tries without limit. What does not count, because nobody was asked, is remembered in the
 heartbeat, which the next attempt finds; so an attempt that was cut off counts, and a breaker that is open for
-hours uses up nothing.
+hours uses up nothing. An attempt that makes several slow calls is heard of all the while: only one whose
+worker died is given to another.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from math import inf
 
 from temporalio import activity
@@ -43,7 +46,8 @@ async def patience(attempts: float = inf) -> AsyncGenerator[None]:
     if tried > attempts:
         raise _spent(Failure(fault="transient", kind="TimeoutError", attempts=tried - 1))
     try:
-        yield
+        async with _heard(uncounted, info.heartbeat_timeout):
+            yield
     except (Away, StoreBehind):
         activity.heartbeat(uncounted + 1)
         raise
@@ -53,6 +57,25 @@ async def patience(attempts: float = inf) -> AsyncGenerator[None]:
         if tried >= min(limit, attempts):
             raise _spent(failure) from None
         raise
+
+
+@asynccontextmanager
+async def _heard(uncounted: int, timeout: timedelta | None) -> AsyncGenerator[None]:
+    """The attempt is heard of four times in its time-out, for as long as what is inside takes."""
+    if timeout is None:
+        yield
+        return
+    beats = asyncio.create_task(_beat(uncounted, timeout.total_seconds() / 4))
+    try:
+        yield
+    finally:
+        beats.cancel()
+
+
+async def _beat(uncounted: int, every_seconds: float) -> None:
+    while True:
+        await asyncio.sleep(every_seconds)
+        activity.heartbeat(uncounted)
 
 
 def _spent(failure: Failure) -> ApplicationError:

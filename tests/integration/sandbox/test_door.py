@@ -8,7 +8,7 @@ from tests.integration.sandbox.driver import Sandbox, a_name
 
 
 def test_what_was_never_made_is_not_found(sandbox: Sandbox):
-    """Unknown references, keys, ledgers and paths are 404 problems."""
+    """Unknown references, keys and ledgers are 404 problems, and a path that is none is another one."""
     for answer in (
         sandbox.capture("auth_" + "0" * 20),
         sandbox.void("nonsense"),
@@ -16,10 +16,12 @@ def test_what_was_never_made_is_not_found(sandbox: Sandbox):
         sandbox.hand_over("nonsense"),
         sandbox.operation("payments", "never-seen"),
         sandbox.http.get("/ledgers/other"),
-        sandbox.http.get("/nothing"),
     ):
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
         assert answer.headers["tandem-simulated"] == "true"
+    for path in ("/nothing", "/payments/operation/never-seen"):
+        answer = sandbox.http.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "no_such_path")
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,16 @@ def test_a_declined_card_holds_no_money(sandbox: Sandbox, token: str, code: str)
     assert (looked_up["status"], looked_up["httpStatus"], looked_up["reference"]) == ("refused", 402, None)
 
 
+def test_a_lookup_says_how_much_was_taken(sandbox: Sandbox):
+    """Of the key of the capture, whatever had been reserved."""
+    ref = a_name("ORD")
+    reference = sandbox.authorize(ref=ref).json()["reference"]
+    sandbox.capture(reference, amount=2400, key=f"{ref}:c:1")
+    found = sandbox.operation("payments", f"{ref}:c:1").json()
+    assert (found["operation"], found["httpStatus"]) == ("capture", 200)
+    assert (found["amountMinor"], found["currency"]) == (2400, "USD")
+
+
 def test_a_card_may_be_declined_later(sandbox: Sandbox):
     """The first authorization of the order stands, the next one is declined, and then the bank relents."""
     ref = a_name("ORD")
@@ -175,6 +185,8 @@ def test_an_authorization_without_an_answer_was_made(sandbox: Sandbox):
         "reference": replay.json()["reference"],
         "httpStatus": 201,
         "answer": replay.json(),
+        "amountMinor": 2500,
+        "currency": "USD",
     }
     assert sandbox.capture(replay.json()["reference"]).status_code == 200
 

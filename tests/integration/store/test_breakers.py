@@ -209,6 +209,19 @@ async def test_a_trip_for_a_while_ends_with_a_probe(ready: Database):
     assert (await state(ready))[0] == "CLOSED"
 
 
+@pytest.mark.parametrize(("seconds", "is_until_reset"), [(None, True), (60.0, False)])
+async def test_whoever_calls_himself_the_breaker_trips_it_as_he_says(
+    ready: Database, seconds: float | None, is_until_reset: bool
+):
+    """A name decides nothing: until somebody resets it, or for so long, and never for the cool-down."""
+    await breakers.set_by_hand(
+        ready, "payments", "OPEN", reason="a drill", actor=breakers.AUTOMATIC, seconds=seconds
+    )
+    circuit = await breakers.find(ready, "payments")
+    assert (circuit.state, circuit.open_until is None) == ("OPEN", is_until_reset)
+    assert circuit.open_seconds is None or circuit.open_seconds <= 60
+
+
 async def test_what_is_configured_holds_at_once_and_is_recorded(ready: Database):
     await breakers.configure(
         ready, "payments", threshold=1, cool_down_seconds=None, reason="too slow", actor="ada"

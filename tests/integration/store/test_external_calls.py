@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from contracts.chassis import breakers
 from contracts.chassis.breakers import Breaker, CircuitOpen
 from contracts.chassis.errors import Misunderstood, Unavailable
-from contracts.chassis.external_calls import Answer, ExternalCalls
+from contracts.chassis.external_calls import Answer, ExternalCalls, Known, provider_http
 from contracts.chassis.postgres import Database
 
 pytestmark = pytest.mark.usefixtures("breaker")
@@ -33,6 +34,8 @@ class Provider:
     done: Counter[str] = field(default_factory=Counter[str])
     asked: list[str] = field(default_factory=list[str])
     can_look_up: bool = True
+    lookup: httpx.Response | None = None
+    """What it answers to whatever is looked up."""
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request.method)
@@ -40,10 +43,13 @@ class Provider:
         if request.method == "GET":
             if not self.can_look_up:
                 raise httpx.ReadTimeout("nothing is heard")
+            if self.lookup is not None:
+                return self.lookup
             key = request.url.path.removeprefix("/operations/")
             if key not in self.done:
                 return httpx.Response(404, json={"code": "not_found"})
-            return httpx.Response(200, json={"httpStatus": self.status, "answer": self.content})
+            content = {"httpStatus": self.status, "answer": self.content, "amountMinor": 100}
+            return httpx.Response(200, json=content)
         if self.before:
             self.before.pop(0)()
         self.done[request.headers["idempotency-key"]] += 1
@@ -52,8 +58,10 @@ class Provider:
         return httpx.Response(self.status, json=self.content)
 
     def calls(self, database: Database) -> ExternalCalls:
+        """Of a worker that looks at the breaker before each."""
         http = httpx.AsyncClient(base_url="http://provider", transport=httpx.MockTransport(self))
-        return ExternalCalls(database, "payments", http, refusals=(402, 409))
+        breaker = Breaker(database, "payments", believed_seconds=-1)
+        return ExternalCalls(database, "payments", http, refusals=(402, 409), breaker=breaker)
 
 
 @pytest.fixture
@@ -142,6 +150,37 @@ async def test_nothing_is_done_while_it_cannot_be_looked_up(database: Database):
     assert await asks(calls) == PAID
 
 
+NOBODY_KNOWS = {
+    "unauthorized": httpx.Response(401, json={"code": "unauthorized"}),
+    "forbidden": httpx.Response(403, json={"code": "forbidden"}),
+    "not understood": httpx.Response(400, json={"code": "invalid_request"}),
+    "gone": httpx.Response(410, json={"code": "not_found"}),
+    "moved": httpx.Response(302, headers={"Location": "/elsewhere"}),
+    "broken": httpx.Response(500, json={"code": "not_found"}),
+    "no such path": httpx.Response(404, json={"code": "no_such_path"}),
+    "a proxy's own 404": httpx.Response(404, html="<h1>Not Found</h1>"),
+    "a proxy's own 200": httpx.Response(200, html="<h1>Welcome</h1>"),
+    "half an answer": httpx.Response(200, json={"httpStatus": 201}),
+}
+
+
+@pytest.mark.parametrize("lookup", NOBODY_KNOWS.values(), ids=NOBODY_KNOWS)
+async def test_only_the_providers_own_word_lets_a_call_out_again(database: Database, lookup: httpx.Response):
+    """Whatever else a lookup is answered with, it stays unknown, may be tried again, and is not refused."""
+    provider = Provider(script=[silence], lookup=lookup)
+    calls = provider.calls(database)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await asks(calls)
+        assert (await recorded(database))["status"] == "UNKNOWN"
+    with pytest.raises(Unavailable):
+        await calls.known(KEY)
+    assert provider.asked == ["POST", "GET", "GET", "GET"]
+    provider.lookup = None
+    assert await asks(calls) == PAID
+    assert provider.done == {KEY: 1}
+
+
 @pytest.mark.parametrize("was_done", [True, False])
 async def test_a_killed_worker_leaves_an_intent_that_is_looked_up(database: Database, was_done: bool):
     """Killed between the call and its record, or before the call went out: done once all the same."""
@@ -207,16 +246,89 @@ async def test_calls_of_other_keys_are_other_calls(database: Database):
     assert provider.done == {KEY: 1, "order-1:capture:1": 1}
 
 
+async def test_what_the_provider_says_of_a_key_is_read_and_nothing_else(database: Database):
+    """Done with its amount, refused with its code, or never heard of; no record is made of it."""
+    provider = Provider()
+    await asks(provider.calls(database), "order-1:capture:1")
+    calls = provider.calls(database)
+    assert await calls.known("order-1:capture:1") == Known(refusal=None, amount_minor=100)
+    provider.status, provider.content = 409, {"code": "voided"}
+    assert await calls.known("order-1:capture:1") == Known(refusal="voided", amount_minor=100)
+    assert await calls.known("order-1:capture:2") is None
+    assert provider.done == {"order-1:capture:1": 1}
+    assert len(await database.fetch("select * from external_calls")) == 1
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+async def test_what_a_provider_has_forgotten_is_made_anew(database: Database, is_recorded: bool):
+    """Written down before it goes out, looked up, and then done under its own name, once."""
+    provider = Provider()
+    calls = provider.calls(database)
+    if is_recorded:
+        await asks(calls)
+        provider.done.clear()
+    provider.script = [killed]
+    with pytest.raises(asyncio.CancelledError):
+        await calls.once(KEY, "/authorizations", {}, keep=("reference",), anew=True)
+    row = await recorded(database)
+    assert (row["status"], row["answered_at"], row["operation"]) == ("UNKNOWN", None, "authorize")
+    assert provider.asked[-2:] == ["GET", "POST"]
+    assert await calls.once(KEY, "/authorizations", {}, keep=("reference",), anew=True) == PAID
+    assert provider.asked[-1] == "GET"
+    assert (await recorded(database))["status"] == "CONFIRMED"
+    assert provider.done == {KEY: 1}
+
+
+@pytest.mark.parametrize("anew", [True, False])
+async def test_a_lookup_and_a_repair_are_guarded_as_every_call_is(database: Database, anew: bool):
+    """Silence counts, an open breaker keeps them back, and one of them is the probe that closes it."""
+    await database.execute("update circuit_breakers set threshold = 2, cool_down_seconds = 3600")
+    provider = Provider(can_look_up=False)
+    calls = provider.calls(database)
+
+    async def call() -> object:
+        if anew:
+            return await calls.once(KEY, "/authorizations", {}, keep=("reference",), anew=True)
+        return await calls.known(KEY)
+
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await call()
+    assert (await breakers.find(database, "payments")).state == "OPEN"
+    provider.can_look_up, asked = True, len(provider.asked)
+    with pytest.raises(CircuitOpen):
+        await call()
+    assert len(provider.asked) == asked
+    await database.execute("update circuit_breakers set open_until = now()")
+    await call()
+    turns = await database.fetch(breakers.HISTORY, name="payments", limit=9)
+    assert [row["to_state"] for row in reversed(turns)] == ["OPEN", "HALF_OPEN", "CLOSED"]
+
+
+async def test_a_call_has_an_end_even_where_the_answer_drips(database: Database):
+    """Byte after byte, each in time: what counts is the whole."""
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 1000000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    async with await asyncio.start_server(drip, "127.0.0.1") as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with provider_http(url, timeout_seconds=0.3, slots=1) as http:
+            with pytest.raises(Unavailable, match="ReadTimeout"):
+                await asks(ExternalCalls(database, "payments", http, refusals=(402,)))
+    assert (await recorded(database))["status"] == "UNKNOWN"
+
+
 async def test_while_the_breaker_is_open_nothing_is_begun(database: Database):
     """No intent is written for a call that does not go out; afterwards it is as if nothing had been."""
     provider = Provider()
-    calls = ExternalCalls(
-        database,
-        "payments",
-        httpx.AsyncClient(base_url="http://provider", transport=httpx.MockTransport(provider)),
-        refusals=(402,),
-        breaker=Breaker(database, "payments", believed_seconds=-1),
-    )
+    calls = provider.calls(database)
     await breakers.set_by_hand(database, "payments", "OPEN", reason="test", actor="ada")
     with pytest.raises(CircuitOpen):
         await asks(calls)

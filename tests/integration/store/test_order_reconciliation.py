@@ -3,17 +3,17 @@
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import pytest
 
 from contracts import order as contract
 from contracts.chassis import knocks
-from contracts.chassis.breakers import Breaker
 from contracts.chassis.errors import Unavailable
 from contracts.chassis.event_store import Cause
-from contracts.chassis.housekeeping.provider import Provider
+from contracts.chassis.external_calls import ExternalCalls, Known
+from contracts.chassis.housekeeping import endings
 from contracts.chassis.knocks import Knock
 from contracts.chassis.postgres import Connection, Database, Row
 from contracts.chassis.reconciler import Reconciler, Rule
@@ -22,9 +22,12 @@ from contracts.chassis.telemetry import attached, current_traceparent
 from contracts.chassis.temporal.presence import Attendance, Failing, Presence
 from contracts.values import Code, Hold, LineItem
 from deploy.local.stack import Stack
+from fulfillment_service.reconciliation import labels
 from order_service import inventory
 from order_service.bootstrap import journal_of
 from order_service.events import (
+    CaptureRefused,
+    CaptureRequested,
     ExceptionRaised,
     FulfillmentRequested,
     FulfillmentStarted,
@@ -40,11 +43,14 @@ from order_service.events import (
     PaymentVoided,
     StockHeld,
     StockReleased,
+    VoidRefused,
     VoidRequested,
 )
 from order_service.order import Order
+from order_service.payments import REFUSALS, Payments
 from order_service.reconciliation import (
     heard_parcel_rule,
+    money,
     money_rule,
     open_order_rule,
     stock_rule,
@@ -80,6 +86,11 @@ class House:
     workflows: EveryWorkflow = field(default_factory=EveryWorkflow)
     known: set[str] = field(default_factory=set[str])
     """What the payment provider knows, by key."""
+    taken: dict[str, int] = field(default_factory=dict[str, int])
+    """Where a capture was of another amount than all orders here."""
+    refused: dict[str, str] = field(default_factory=dict[str, str])
+    """The codes of what it refused or will refuse, by key."""
+    looked_up: list[str] = field(default_factory=list[str])
     asked: list[Any] = field(default_factory=list[Any])
 
     traces: list[str] = field(default_factory=list[str])
@@ -94,13 +105,13 @@ class House:
 
     def rules(self) -> list[Rule]:
         journal = journal_of(self.database)
-        provider = Provider(self.provider(), Breaker(self.database, "payments"))
+        calls = ExternalCalls(self.database, "payments", self.provider(), refusals=REFUSALS)
         return [
             open_order_rule(self.database, self.workflows, self.ask, SETTINGS),
             heard_parcel_rule(self.database, SETTINGS),
             wish_rule(self.database, self.send, SETTINGS),
             stock_rule(self.database, journal, SETTINGS),
-            money_rule(journal, provider, AT_ONCE),
+            money_rule(journal, Payments(calls), AT_ONCE),
         ]
 
     def provider(self) -> httpx.AsyncClient:
@@ -109,11 +120,20 @@ class House:
             if key:
                 self.asked.append(request.url.path)
                 self.known.add(key)
-                return httpx.Response(200, json={})
-            is_known = request.url.path.removeprefix("/operations/") in self.known
-            return httpx.Response(200 if is_known else 404, json={})
+                return self.said(key)
+            key = request.url.path.removeprefix("/operations/")
+            self.looked_up.append(key)
+            if key not in self.known:
+                return httpx.Response(404, json={"code": "not_found"})
+            said = self.said(key)
+            content = {"httpStatus": said.status_code, "answer": said.json()}
+            return httpx.Response(200, json={**content, "amountMinor": self.taken.get(key, 9800)})
 
         return httpx.AsyncClient(base_url="http://provider", transport=httpx.MockTransport(answer))
+
+    def said(self, key: str) -> httpx.Response:
+        code = self.refused.get(key)
+        return httpx.Response(409, json={"code": code}) if code else httpx.Response(200, json={})
 
     async def looks(self) -> list[tuple[str, str, str]]:
         """What one look of all rules settled: kind, subject, action."""
@@ -249,6 +269,32 @@ def cancelled(name: str) -> tuple[OrderEvent, ...]:
     )
 
 
+def shipped(
+    name: str, *between: OrderEvent, n: int = 1, reference: str | None = None
+) -> tuple[OrderEvent, ...]:
+    """Paid for with the authorization of that reference by the capture of that number."""
+    return (
+        *paid(name),
+        *ASKED_FOR,
+        *between,
+        OrderShipped(),
+        CaptureRequested(n=n, provider_key=f"{name}:capture:{n}", reference=reference or name),
+        PaymentCaptured(n=n),
+    )
+
+
+def renewed(name: str) -> tuple[OrderEvent, ...]:
+    """The first authorization is replaced by a second one."""
+    return (
+        PaymentAuthorizationRequested(n=2, provider_key=f"{name}:authorize:2", amount_minor=9800),
+        PaymentAuthorized(n=2, reference=f"{name}-2", expires_at=LATER, renew_at=LATER),
+    )
+
+
+def void(name: str) -> VoidRequested:
+    return VoidRequested(n=1, provider_key=f"{name}:void:1", reference=name)
+
+
 async def test_a_healthy_house_has_no_findings(house: House):
     """Held, waiting for its parcel, asking a provider, told to a person, ended: each has its reason."""
     hold = HoldPlaced(hold=Hold(handle="h"))
@@ -272,11 +318,10 @@ async def test_a_healthy_house_has_no_findings(house: House):
         """,
         id=told,
     )
-    house.known |= {"c:authorize:1", "c:void:1"}
+    house.known |= {"c:authorize:1", "c:void:1", "d:capture:1"}
     ended = await house.order(*paid("c"), *cancelled("c"), moves=inventory.release)
     await house.receipt(ended, "effective", "EFFECTIVE")
-    shipped = (*paid("d"), *ASKED_FOR, OrderShipped(), PaymentCaptured(n=1))
-    await house.hears(await house.order(*shipped, moves=inventory.ship))
+    await house.hears(await house.order(*shipped("d"), moves=inventory.ship))
     await house.ages()
     for facts in ((), (StockHeld(),), paid("e"), (*paid("f"), *ASKED_FOR)):
         await house.receipt(await house.order(*facts), f"new-{len(facts)}", "RECEIVED")
@@ -430,10 +475,11 @@ async def test_stock_of_ended_orders_goes_where_their_facts_say(house: House):
         ("STOCK_KEPT", unknown, "RELEASED"),
     ]
     assert await house.rows("select * from stock order by sku") == at_first
-    shipped = await house.order(*paid("o"), *ASKED_FOR, OrderShipped(), PaymentCaptured(n=1))
+    house.known |= {"o:capture:1"}
+    left = await house.order(*shipped("o"))
     await house.ages()
-    assert await house.looks() == [("STOCK_KEPT", shipped, "SHIPPED")]
-    assert await house.stock(shipped) == {"SHIPPED"}
+    assert await house.looks() == [("STOCK_KEPT", left, "SHIPPED")]
+    assert await house.stock(left) == {"SHIPPED"}
     assert await house.looks() == []
 
 
@@ -477,16 +523,173 @@ async def test_an_order_that_ended_with_its_money_reserved_is_told(house: House)
     assert await house.looks() == [("PAYMENT_LEFT", order_id, "RAISED")]
 
 
+async def test_what_the_reconciler_does_at_the_provider_is_written_down_like_every_call(house: House):
+    """Also where nothing was recorded of it before, as in a store that was put back."""
+    await house.order(*paid("w"), *cancelled("w"), moves=inventory.release)
+    house.known |= {"w:authorize:1"}
+    assert [action for _, _, action in await house.looks()] == ["VOIDED"]
+    assert await house.rows("select provider_key, operation, status, attempts from external_calls") == [
+        {"provider_key": "w:void:1", "operation": "void", "status": "CONFIRMED", "attempts": 1}
+    ]
+    assert house.looked_up[-1] == "w:void:1"
+
+
+async def test_the_money_of_a_shipped_order_adds_up(house: House):
+    """Captured once; what was replaced is voided, will lapse or has lapsed; or a person says so."""
+    voided = (*renewed("a"), void("a"), PaymentVoided(n=1))
+    refused = (*renewed("b"), void("b"), VoidRefused(n=1, reason="expired"))
+    lapsed = CaptureRequested(n=1, provider_key="c:capture:1", reference="c")
+    late = (lapsed, CaptureRefused(n=1, reason="expired", has_lapsed=True), *renewed("c"))
+    await house.order(*shipped("a", *voided, reference="a-2"), moves=inventory.ship)
+    await house.order(*shipped("b", *refused, reference="b-2"), moves=inventory.ship)
+    await house.order(*shipped("c", *late, reference="c-2", n=2), moves=inventory.ship)
+    settled = (*shipped("d")[:-1], PaymentCaptured(n=1, outside=True))
+    await house.order(*settled, moves=inventory.ship)
+    await house.order(*shipped("e", n=2), moves=inventory.ship)
+    house.known |= {"a:capture:1", "a:void:1", "b:capture:1", "b:void:1", "c:capture:1", "c:capture:2"}
+    house.known |= {"d:capture:1", "e:capture:2"}
+    house.refused = {"b:void:1": "expired", "c:capture:1": "expired", "d:capture:1": "lost_card"}
+    assert await house.looks() == []
+    assert house.asked == []
+
+
+async def test_a_capture_that_the_provider_does_not_know_is_made_again(house: House):
+    """Under its own name, of the same authorization, for the total, and once."""
+    unpaid = await house.order(*shipped("a"), moves=inventory.ship)
+    house.known |= {"a:authorize:1"}
+    assert await house.looks() == [("CAPTURE_MISSING", unpaid, "CAPTURED")]
+    assert house.asked == ["/authorizations/a/capture"]
+    assert await house.looks() == []
+    assert "a:capture:1" in house.known
+
+
+@pytest.mark.parametrize(
+    ("known", "refused"),
+    [
+        pytest.param({"a:authorize:1"}, {"a:capture:1": "expired"}, id="it will not"),
+        pytest.param({"a:authorize:1", "a:capture:1"}, {"a:capture:1": "expired"}, id="it would not"),
+        pytest.param(set[str](), dict[str, str](), id="it knows no authorization either"),
+    ],
+)
+async def test_a_capture_that_cannot_be_made_again_is_told(
+    house: House, known: set[str], refused: dict[str, str]
+):
+    """The parcel has left, and nobody has paid for it."""
+    unpaid = await house.order(*shipped("a"), moves=inventory.ship)
+    house.known, house.refused = known, refused
+    assert await house.looks() == [("CAPTURE_MISSING", unpaid, "RAISED")]
+    assert await house.looks() == []
+
+
+@pytest.mark.parametrize(
+    "taken", [{"a:capture:1": 980}, {"a:capture:1": 9800, "a:capture:2": 9800}], ids=["another", "twice"]
+)
+async def test_another_amount_than_the_total_is_told(house: House, taken: dict[str, int]):
+    """Nothing is repaired about money that was taken."""
+    again = CaptureRequested(n=2, provider_key="a:capture:2", reference="a")
+    wrong = await house.order(*shipped("a", again), moves=inventory.ship)
+    house.known, house.taken = {"a:authorize:1", *taken}, taken
+    assert await house.looks() == [("CAPTURE_WRONG", wrong, "RAISED")]
+    [row] = await house.rows("select evidence from exceptions")
+    assert (row["evidence"]["takenMinor"], row["evidence"]["totalMinor"]) == (sum(taken.values()), 9800)
+    assert house.asked == []
+
+
+async def test_money_of_an_order_that_ended_without_its_parcel_is_told(house: House):
+    """A store that was put back has forgotten the capture, and the order was cancelled after it."""
+    order_id = await house.order(*paid("a"), *cancelled("a"), moves=inventory.release)
+    house.known |= {"a:authorize:1", "a:void:1", f"{contract.stream(order_id)}:capture:1"}
+    assert await house.looks() == [("CAPTURE_WRONG", order_id, "RAISED")]
+
+
+async def test_a_replaced_authorization_of_a_shipped_order_is_voided_or_told(house: House):
+    """Voided under the void's own name; without a fact of it, or refused, a person is told."""
+    left = await house.order(
+        *shipped("a", *renewed("a"), void("a"), PaymentVoided(n=1), reference="a-2"), moves=inventory.ship
+    )
+    untold = await house.order(*shipped("b", *renewed("b"), reference="b-2"), moves=inventory.ship)
+    refused = await house.order(
+        *shipped("c", *renewed("c"), void("c"), PaymentVoided(n=1), reference="c-2"), moves=inventory.ship
+    )
+    house.known |= {f"{name}:{key}" for name in "abc" for key in ("authorize:1", "authorize:2", "capture:1")}
+    house.known |= {"c:void:1"}
+    house.refused = {"c:void:1": "already_captured"}
+    assert await house.looks() == [
+        ("PAYMENT_LEFT", left, "VOIDED"),
+        ("PAYMENT_LEFT", untold, "RAISED"),
+        ("PAYMENT_LEFT", refused, "RAISED"),
+    ]
+    assert house.asked == ["/authorizations/a/void"]
+    assert await house.looks() == []
+
+
+async def test_an_order_that_nothing_was_reserved_for_is_asked_nothing_about(house: House):
+    await house.order(OrderCancelled(code=Code.CANCELLED_ON_REQUEST))
+    assert await house.looks() == []
+    assert house.looked_up == []
+
+
+async def test_a_slow_provider_is_asked_little(house: House, monkeypatch: pytest.MonkeyPatch):
+    """A look that takes long ends after the order it is at, and the next one goes on behind it."""
+    monkeypatch.setattr(endings, "LOOK_SECONDS", -1.0)
+    ended = [await house.order(*shipped(name), moves=inventory.ship) for name in "abc"]
+    house.known |= {"a:authorize:1", "b:authorize:1", "c:authorize:1"}
+    for order_id in ended:
+        assert await house.looks() == [("CAPTURE_MISSING", order_id, "CAPTURED")]
+    assert await house.looks() == []
+
+
+async def test_a_provider_that_answers_now_and_then_is_not_asked_the_same_for_ever(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    """What it has answered about is settled, and the next look begins with the order it was silent about."""
+    ended = [await house.order(*shipped(name), moves=inventory.ship) for name in "ab"]
+    house.known |= {"a:authorize:1", "b:authorize:1"}
+    known = ExternalCalls.known
+
+    async def now_and_then(calls: ExternalCalls, provider_key: str) -> Known | None:
+        if provider_key.startswith("b:"):
+            raise Unavailable
+        return await known(calls, provider_key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ExternalCalls, "known", now_and_then)
+        assert await house.looks() == [("CAPTURE_MISSING", ended[0], "CAPTURED")]
+    assert await house.looks() == [("CAPTURE_MISSING", ended[1], "CAPTURED")]
+
+
+@pytest.mark.parametrize(
+    ("service", "ends"), [("orders", money.ENDS), ("fulfillments", labels.ENDS)], ids=["money", "labels"]
+)
+async def test_what_has_ended_is_found_without_reading_the_rest(
+    migrated: Stack, make_database: MakeDatabase, service: str, ends: LiteralString
+):
+    """Of a log of many facts only those are read, by an index of their own."""
+    assert migrated
+    rule: LiteralString = endings.SINCE.format(ends=ends)
+    async with Database(PostgresSettings(url=make_database(service)), "test") as database:
+        await database.execute(
+            """
+            insert into events (stream, version, event_id, type, schema_version, data, meta, recorded_at)
+            select 's', n, gen_random_uuid(), 'Another', 1, '{}', '{}', now() from generate_series(1, 5000) n
+            """
+        )
+        await database.execute("analyze events")
+        explain: LiteralString = f"explain {rule}"
+        plan = await database.fetch(explain, after=0, pause=timedelta(0), limit=endings.PAGE)
+    assert "using events_ended" in " ".join(row["QUERY PLAN"] for row in plan)
+
+
 async def test_a_provider_that_is_away_is_asked_later(house: House, monkeypatch: pytest.MonkeyPatch):
     """The same orders come again; nothing is skipped, and the other rules have looked."""
     left = await house.order(*paid("u"), *cancelled("u"))
     house.known |= {"u:authorize:1"}
 
-    async def away(*_: object) -> bool:
+    async def away(*_: object) -> Known:
         raise Unavailable
 
     with monkeypatch.context() as patch:
-        patch.setattr(Provider, "knows", away)
+        patch.setattr(ExternalCalls, "known", away)
         await house.ages()
         assert await house.looks() == [("STOCK_KEPT", left, "RELEASED")]
     assert await house.looks() == [("PAYMENT_LEFT", left, "VOIDED")]

@@ -9,9 +9,8 @@ import httpx
 import pytest
 
 from contracts import fulfillment as contract
-from contracts.chassis.breakers import Breaker
 from contracts.chassis.event_store import Cause
-from contracts.chassis.housekeeping.provider import Provider
+from contracts.chassis.external_calls import ExternalCalls
 from contracts.chassis.housekeeping.queues import queue_rule
 from contracts.chassis.postgres import Connection, Database
 from contracts.chassis.reconciler import Reconciler, Rule
@@ -19,12 +18,15 @@ from contracts.chassis.settings import HousekeepingSettings, PostgresSettings
 from contracts.values import Code, HoldReason, Line
 from deploy.local.stack import Stack
 from fulfillment_service.bootstrap import journal_of
+from fulfillment_service.carrier import REFUSALS, Carrier
 from fulfillment_service.events import (
     CancelAsked,
     ExceptionRaised,
     FulfillmentAccepted,
     FulfillmentCancelled,
     FulfillmentEvent,
+    HandedOver,
+    HandOverStarted,
     HoldPlaced,
     LabelBooked,
     LabelRequested,
@@ -47,15 +49,17 @@ class House:
     database: Database
     workflows: EveryWorkflow = field(default_factory=EveryWorkflow)
     known: set[str] = field(default_factory=set[str])
+    refused: dict[str, str] = field(default_factory=dict[str, str])
+    """The codes of what the carrier refused, by key."""
     voided: list[str] = field(default_factory=list[str])
 
     def rules(self, settings: HousekeepingSettings = SETTINGS) -> list[Rule]:
         journal = journal_of(self.database)
-        carrier = Provider(self.carrier(), Breaker(self.database, "carrier"))
+        calls = ExternalCalls(self.database, "carrier", self.carrier(), refusals=REFUSALS)
         return [
             open_parcel_rule(self.database, self.workflows, settings),
             wish_rule(self.database, settings),
-            label_rule(journal, carrier, AT_ONCE),
+            label_rule(journal, Carrier(calls), AT_ONCE),
             queue_rule(self.database, "fulfillments", settings),
         ]
 
@@ -64,9 +68,15 @@ class House:
             key = request.headers.get("Idempotency-Key")
             if key:
                 self.voided.append(request.url.path)
-                return httpx.Response(409 if "TRK-SHIPPED" in request.url.path else 200, json={})
-            is_known = request.url.path.removeprefix("/operations/") in self.known
-            return httpx.Response(200 if is_known else 404, json={})
+                if "TRK-SHIPPED" in request.url.path:
+                    return httpx.Response(409, json={"code": "already_handed_over"})
+                return httpx.Response(200, json={})
+            key = request.url.path.removeprefix("/operations/")
+            if key not in self.known:
+                return httpx.Response(404, json={"code": "not_found"})
+            code = self.refused.get(key)
+            content = {"httpStatus": 404 if code else 200, "answer": {"code": code} if code else {}}
+            return httpx.Response(200, json=content)
 
         return httpx.AsyncClient(base_url="http://carrier", transport=httpx.MockTransport(answer))
 
@@ -140,10 +150,21 @@ async def house(migrated: Stack, make_database: MakeDatabase) -> AsyncGenerator[
         yield House(database)
 
 
-def labelled(name: str) -> tuple[FulfillmentEvent, ...]:
+def labelled(name: str, n: int = 1) -> tuple[FulfillmentEvent, ...]:
     return (
-        LabelRequested(n=1, address_version=1, provider_key=f"{name}:label:1"),
-        LabelBooked(n=1, tracking_reference=name, cost_minor=590, currency="USD"),
+        LabelRequested(n=n, address_version=1, provider_key=f"{name}:label:{n}"),
+        LabelBooked(n=n, tracking_reference=name, cost_minor=590, currency="USD"),
+    )
+
+
+def relabelled(name: str, *, outside: bool = False) -> tuple[FulfillmentEvent, ...]:
+    """Handed over with its second label; the first one was replaced."""
+    return (
+        *labelled(f"{name}-OLD"),
+        LabelVoided(n=1, cost_minor=590, currency="USD", outside=outside),
+        *labelled(name, 2),
+        HandOverStarted(provider_key=f"{name}:hand-over:1", label_n=2),
+        HandedOver(reference=name),
     )
 
 
@@ -210,6 +231,26 @@ async def test_a_label_that_still_stands_is_voided(house: House):
     house.known |= {"TRK-LEFT:label:1", "TRK-SHIPPED:label:1"}
     assert await house.looks() == [("LABEL_LEFT", left, "VOIDED"), ("LABEL_LEFT", refused, "RAISED")]
     assert house.voided == ["/labels/TRK-LEFT/void", "/labels/TRK-SHIPPED/void"]
+    assert await house.looks() == []
+
+
+async def test_a_replaced_label_of_a_parcel_that_left_is_voided_or_told(house: House):
+    """The one it was handed over with stays; so does what a person knows of or the carrier does not."""
+    left, shipped = [await house.parcel(*relabelled(name)) for name in ("TRK-LEFT", "TRK-SHIPPED")]
+    well, unknown = [await house.parcel(*relabelled(name)) for name in ("TRK-WELL", "TRK-UNKNOWN")]
+    await house.parcel(*relabelled("TRK-TOLD", outside=True))
+    for name in ("LEFT", "SHIPPED", "WELL", "UNKNOWN", "TOLD"):
+        house.known |= {f"TRK-{name}-OLD:label:1", f"TRK-{name}:label:2"}
+    house.known |= {f"fulfillment-{name}:void-label:1" for name in (well, unknown)}
+    house.refused = {f"fulfillment-{unknown}:void-label:1": "not_found"}
+    assert await house.looks() == [("LABEL_LEFT", left, "VOIDED"), ("LABEL_LEFT", shipped, "RAISED")]
+    assert house.voided == ["/labels/TRK-LEFT-OLD/void", "/labels/TRK-SHIPPED-OLD/void"]
+    assert await house.database.fetch(
+        "select provider_key, status from external_calls order by begun_at"
+    ) == [
+        {"provider_key": f"fulfillment-{left}:void-label:1", "status": "CONFIRMED"},
+        {"provider_key": f"fulfillment-{shipped}:void-label:1", "status": "FAILED"},
+    ]
     assert await house.looks() == []
 
 

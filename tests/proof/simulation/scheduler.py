@@ -84,6 +84,8 @@ class Attempted:
     attempt: int
     heartbeat_details: Sequence[Any] = ()
     is_local: bool = False
+    heartbeat_timeout: None = None
+    """No attempt has to be heard of: the virtual server knows which worker died."""
 
 
 @dataclass(eq=False, slots=True)

@@ -442,8 +442,12 @@ class Attempt:
 
     @property
     def seconds(self) -> float:
-        """It may take so long."""
-        return self.command.schedule_activity.start_to_close_timeout.ToTimedelta().total_seconds()
+        """It may take so long, or be silent for so long where it is to be heard of."""
+        asked = self.command.schedule_activity
+        longest = (
+            asked.heartbeat_timeout if asked.HasField("heartbeat_timeout") else asked.start_to_close_timeout
+        )
+        return longest.ToTimedelta().total_seconds()
 
     def next(self) -> "Attempt":
         """With what this one has told in its heartbeat."""
