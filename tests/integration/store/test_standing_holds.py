@@ -127,7 +127,9 @@ async def test_nothing_begins_after_the_placement_committed(warehouse: Warehouse
     by_hand = [await warehouse.parcel(lines=20, mode="manual") for _ in range(4)]
     work = [asyncio.create_task(warehouse.works(parcel)) for parcel in parcels]
     work += [asyncio.create_task(completes(warehouse, parcel)) for parcel in by_hand]
-    await asyncio.sleep(0.15)
+    async with asyncio.timeout(60):
+        while await begun(warehouse.database) <= 20:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     await holds.place(RECALL, command_id="place", actor="anna")
     await asyncio.gather(*work)
     assert seen == [await begun(warehouse.database)]
