@@ -4,6 +4,7 @@ One transaction locks the receipt, loads the fulfillment, asks the pure decision
 refusal with everything that follows from them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -107,7 +108,7 @@ class Intake:
 
         async def decide(connection: Connection, state: Fulfillment | None) -> Sequence[FulfillmentEvent]:
             if state is None:
-                raise NotFound(f"no fulfillment {fulfillment_id}")
+                raise unknown(fulfillment_id)
             if expected_version is not None:
                 await self._expect(connection, stream, expected_version)
             hold = wish.payload.hold
@@ -225,3 +226,11 @@ async def _keep_personal(connection: Connection, ref: str, request: StartFulfill
     )
     if request.instructions:
         await pii.put(connection, ref, "instructions", 1, {"text": request.instructions})
+
+
+def unknown(name: str) -> NotFound:
+    """It may be an order's whose warehouse has not been asked."""
+    with suppress(ValueError):
+        order_id = contract.order_id_of(name)
+        return NotFound(f"no fulfillment {name}; see GET /orders/{order_id}/status of the order service")
+    return NotFound(f"no fulfillment of {name} yet; see GET /orders/{name}/status of the order service")

@@ -152,7 +152,7 @@ class Intake:
 
         async def decide(connection: Connection, order: Order | None) -> Sequence[OrderEvent]:
             if order is None:
-                raise NotFound(f"no order {order_id}")
+                raise NotFound(f"no order {order_id}; see GET /orders")
             if expected_version is not None:
                 await self._expect(connection, stream, expected_version)
             await self._keep_wish(connection, order, wish, changes, command_id)
@@ -177,7 +177,7 @@ class Intake:
         """The order as its stream makes it now. Raises NotFound for one that nobody placed."""
         change = await self._journal.read(contract.stream(order_id))
         if change is None:
-            raise NotFound(f"no order {order_id}")
+            raise NotFound(f"no order {order_id}; see GET /orders")
         order, at = change.state, change.recorded[-1].recorded_at
         plan = compensation.plan(order)
         return Look(order.status, order.step, change.version, at, horizon.actions(order), plan)

@@ -9,13 +9,13 @@ from fastapi import Request as HttpRequest
 
 from contracts import fulfillment as contract
 from contracts import order
-from contracts.chassis.errors import Invalid, NotFound
+from contracts.chassis.errors import Invalid
 from contracts.chassis.explanation import Inspect
 from contracts.chassis.postgres import Database, Row
 from contracts.chassis.requests import Caller, caller
 from contracts.chassis.watch import Watch
 from fulfillment_service import projection
-from fulfillment_service.intake import Intake, Look
+from fulfillment_service.intake import Intake, Look, unknown
 
 
 class Door:
@@ -66,7 +66,7 @@ async def row_of(door: Door, name: str) -> Row:
     except ValueError:
         row = await door.database.fetch_one(projection.NEWEST_OF_ORDER, order_id=_order_id(name))
     if row is None:
-        raise _unknown(name)
+        raise unknown(name)
     return row
 
 
@@ -75,16 +75,8 @@ async def look_at(door: Door, name: str) -> tuple[Row, Look]:
     row = await row_of(door, name)
     look = await door.intake.look(row["fulfillment_id"], now=row["now"])
     if look is None:
-        raise _unknown(name)
+        raise unknown(name)
     return row, look
-
-
-def _unknown(name: str) -> NotFound:
-    """It may be an order's whose warehouse has not been asked."""
-    with suppress(ValueError):
-        order_id = contract.order_id_of(name)
-        return NotFound(f"no fulfillment {name}; see GET /orders/{order_id}/status of the order service")
-    return NotFound(f"no fulfillment of {name} yet; see GET /orders/{name}/status of the order service")
 
 
 def _order_id(name: str) -> str:

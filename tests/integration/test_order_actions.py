@@ -113,3 +113,4 @@ async def test_actions_of_an_order_that_nobody_placed(doors: Doors):
     """404, as everywhere."""
     answer = await doors.http["orders"].get("/orders/ORD-1700000000000-ABCDEFGHI/actions")
     assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+    assert "GET /orders" in answer.json()["detail"]

@@ -125,6 +125,16 @@ async def test_what_cannot_be_understood_is_said_and_stores_nothing(
     assert len(await parcel.facts()) == before
 
 
+@pytest.mark.parametrize("name", ["ORD-1700000000000-AAAAAAAAA-1", "ORD-1700000000000-AAAAAAAAA"])
+@pytest.mark.parametrize(("method", "behind"), [("GET", ""), ("GET", "/explain"), ("POST", "/pause")])
+async def test_who_finds_no_parcel_is_told_where_its_order_is(
+    house: House, method: str, behind: str, name: str
+):
+    """It may not have been asked for yet."""
+    answer = await house.door.request(method, f"/fulfillments/{name}{behind}")
+    assert "GET /orders/ORD-1700000000000-AAAAAAAAA/status" in answer.json()["detail"]
+
+
 async def test_a_command_can_be_looked_up(house: House):
     """What it was, who sent it, and what became of it."""
     parcel = await waiting(house)
