@@ -232,7 +232,7 @@ async def find(database: Database, name: str) -> Circuit:
     """Raises NotFound for a provider this service does not ask."""
     row = await database.fetch_one(FIND, name=name)
     if row is None:
-        raise NotFound(f"no circuit breaker {name[:60]}")
+        raise NotFound(f"no circuit breaker {name[:60]}; see GET /circuit-breakers")
     return circuit_of(row)
 
 
@@ -317,5 +317,5 @@ async def configure(
 async def _locked(connection: Connection, name: str) -> Circuit:
     row = await (await connection.execute(_LOCKED, {"name": name})).fetchone()
     if row is None:
-        raise NotFound(f"no circuit breaker {name[:60]}")
+        raise NotFound(f"no circuit breaker {name[:60]}; see GET /circuit-breakers")
     return circuit_of(row)
