@@ -18,13 +18,19 @@ PAGE = 100
 LOOK_SECONDS = 3.0
 """A look that takes longer is the last one for now: a provider that is slow is asked little."""
 
-# Each once, in the order of the log. What is younger than the pause may still be joined by what commits late
-# under a lower position, so the page ends before the first such. Says word for word what its index says.
+# Each once, in the order of the log. What was written while an older transaction was still under way may be
+# joined by what that one commits under a lower position, so the page ends before the first such, or that is
+# younger than the pause. After a day time alone decides: in a database that was put back from a dump the
+# transactions are another cluster's. Says word for word what its index says.
 SINCE: LiteralString = """
     select
         position,
         stream,
-        recorded_at < now() - %(pause)s as is_settled
+        recorded_at < now() - %(pause)s
+        and (
+            transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+            or recorded_at < now() - interval '1 day'
+        ) as is_settled
     from events
     where type in ({ends})
       and position > %(after)s

@@ -11,12 +11,12 @@ import pytest
 from contracts import order as contract
 from contracts.chassis import knocks
 from contracts.chassis.errors import Unavailable
-from contracts.chassis.event_store import Cause
+from contracts.chassis.event_store import Cause, Change
 from contracts.chassis.external_calls import ExternalCalls, Known
 from contracts.chassis.housekeeping import endings
 from contracts.chassis.knocks import Knock
 from contracts.chassis.postgres import Connection, Database, Row
-from contracts.chassis.reconciler import Reconciler, Rule
+from contracts.chassis.reconciler import Finding, Reconciler, Rule
 from contracts.chassis.settings import HousekeepingSettings, PostgresSettings
 from contracts.chassis.telemetry import attached, current_traceparent
 from contracts.chassis.temporal.presence import Attendance, Failing, Presence
@@ -706,3 +706,27 @@ async def test_while_the_provider_is_not_to_be_asked_nobody_is_late(house: House
     assert await house.looks() == []
     await house.database.execute("update circuit_breakers set state = 'CLOSED', changed_at = now()")
     assert await house.looks() == [("PAYMENT_LEFT", left, "VOIDED")]
+
+
+async def test_an_end_that_commits_late_under_a_lower_position_is_audited_too(house: House):
+    """However long its transaction takes: nothing behind it is passed before it is there."""
+    audited: list[str] = []
+
+    async def audit(change: Change[Order, OrderEvent]) -> list[Finding]:
+        audited.append(change.state.order_id)
+        return []
+
+    async def decide(_: Connection, __: Order | None) -> list[OrderEvent]:
+        return [OrderCancelled(code=Code.CANCELLED_ON_REQUEST)]
+
+    journal = journal_of(house.database)
+    rule = endings.ending_rule("late", "'OrderCancelled'", audit, journal, AT_ONCE)
+    late, early = await house.order(), await house.order()
+    async with house.database.transaction() as connection:
+        await journal.change_in(connection, contract.stream(late), Cause("test"), decide)
+        await connection.execute("select")
+        await journal.change(contract.stream(early), Cause("test"), decide)
+        seen = await rule.look("")
+        assert audited == []
+    await rule.look(seen.cursor)
+    assert audited == [late, early]
