@@ -112,14 +112,19 @@ class Away(Unavailable):
 
 
 class StoreBehind(Away):
-    """The store was put back to a time before what the workflow has seen; a person must say what is right."""
+    """The store was put back to a time before what was seen or told; a person must say what is right."""
 
     code = Code.STORE_BEHIND
 
-    def __init__(self, stream: str, *, seen: int, stored: int) -> None:
-        super().__init__()
+    def __init__(self, stream: str, *, seen: int, stored: int, is_known: bool = False) -> None:
+        super().__init__(
+            "The store was put back to a time before what was seen or told, so nothing is written. Retry its "
+            "exception STORE_BEHIND when the newer store is back, or skip it to take the store as it is."
+        )
         self.stream = stream
         self.seen = seen
         """The last version of the stream that its workflow saw."""
         self.stored = stored
         """The last version of the stream that there is now."""
+        self.is_known = is_known
+        """A person was told of it before."""

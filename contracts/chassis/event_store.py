@@ -17,12 +17,11 @@ import psycopg
 from pydantic import BaseModel, ConfigDict
 from uuid_utils.compat import uuid7
 
+from contracts.chassis import put_back
 from contracts.chassis.errors import Conflict, StoreBehind
-from contracts.chassis.exceptions import Trouble, raise_
 from contracts.chassis.postgres import Connection, Database, Row
 from contracts.chassis.seen import seen
 from contracts.chassis.telemetry import current_traceparent
-from contracts.values import Code
 
 ATTEMPTS = 8
 """Times a decision is taken. From the second on the losers queue up for the stream, so that only writers who
@@ -45,7 +44,7 @@ _ACCEPTED: LiteralString = """
 
 _LOCK: LiteralString = "select pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
-# Of a stream that has nothing yet, one row that says only what time it is.
+# Of a stream that has nothing yet, one row that says only what time it is and whether somebody knows of more.
 _LOAD: LiteralString = """
     select
         stream,
@@ -59,8 +58,15 @@ _LOAD: LiteralString = """
         meta ->> 'causationId' as causation_id,
         meta ->> 'traceparent' as traceparent,
         recorded_at,
-        clock_timestamp() as now
-    from (select) as here
+        clock_timestamp() as now,
+        is_behind
+    from (
+        select exists (
+            select 1
+            from exceptions
+            where exceptions.stream = %s and code = 'STORE_BEHIND' and resolved_at is null
+        ) as is_behind
+    ) as here
     left join events on stream = %s and version > %s
     order by version
     """
@@ -147,16 +153,18 @@ class EventStore(Generic[F]):
 
     async def load(self, connection: Connection, stream: str, after: int = 0) -> list[Recorded[F]]:
         """Facts of one stream, oldest first, from version `after + 1` on, without gaps."""
-        return await self.read(connection, await self.asked(connection, stream, after))
+        recorded, _ = await self.read(connection, await self.asked(connection, stream, after))
+        return recorded
 
     async def asked(self, connection: Connection, stream: str, after: int = 0) -> Asked:
         """The question is on its way; `read` waits for the answer."""
-        return await connection.queue(_LOAD, (stream, after))
+        return await connection.queue(_LOAD, (stream, stream, after))
 
-    async def read(self, connection: Connection, asked: Asked) -> list[Recorded[F]]:
+    async def read(self, connection: Connection, asked: Asked) -> tuple[list[Recorded[F]], bool]:
+        """The facts, and whether a person has yet to say what is right because more was seen or told."""
         rows = await asked.fetchall()
         connection.now = rows[0]["now"].astimezone(UTC)
-        return [self._read(row) for row in rows if row["version"] is not None]
+        return [self._read(row) for row in rows if row["version"] is not None], rows[0]["is_behind"]
 
     async def append(
         self, connection: Connection, stream: str, expected_version: int, facts: Sequence[F], cause: Cause
@@ -235,7 +243,8 @@ class Journal(Generic[S, F]):
         Raises StoreBehind when the workflow that asks has seen more of it, here and in what follows."""
         try:
             async with self.database.connection() as connection:
-                return await self._loaded(connection, stream, await self._store.asked(connection, stream))
+                asked = await self._store.asked(connection, stream)
+                return await self._loaded(connection, stream, asked, changes=False)
         except StoreBehind as behind:
             await self._tell_somebody(behind)
             raise
@@ -243,7 +252,8 @@ class Journal(Generic[S, F]):
     async def change(self, stream: str, cause: Cause, decide: Decision[S, F]) -> Change[S, F]:
         """The decision's facts are stored with all that follows from them.
 
-        Raises Refused when the decision does, and Conflict when others wrote first too many times."""
+        Raises Refused when the decision does, Conflict when others wrote first too many times, and
+        StoreBehind while a person has yet to say what is right."""
         return await self.retrying(lambda connection: self.change_in(connection, stream, cause, decide))
 
     async def retrying(self, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -280,7 +290,8 @@ class Journal(Generic[S, F]):
         asked: Asked | None = None,
     ) -> Change[S, F]:
         """The same inside a transaction of the caller's, who runs it again on Conflict."""
-        loaded = await self._loaded(connection, stream, asked or await self.asked(connection, stream))
+        asked = asked or await self.asked(connection, stream)
+        loaded = await self._loaded(connection, stream, asked, changes=True)
         before = loaded.state if loaded else None
         is_put_back = loaded is not None and loaded.is_put_back
         version = loaded.version if loaded else 0
@@ -296,9 +307,14 @@ class Journal(Generic[S, F]):
         await self._follow(connection, change)
         return change
 
-    async def _loaded(self, connection: Connection, stream: str, asked: Asked) -> Change[S, F] | None:
-        recorded = await self._store.read(connection, asked)
+    async def _loaded(
+        self, connection: Connection, stream: str, asked: Asked, *, changes: bool
+    ) -> Change[S, F] | None:
+        recorded, is_behind = await self._store.read(connection, asked)
         version = recorded[-1].version if recorded else 0
+        # Whoever only looks may see what there is; a workflow looks in order to act on it.
+        if is_behind and (changes or seen().version):
+            raise StoreBehind(stream, seen=seen().version, stored=version, is_known=True)
         is_put_back = version < seen().version
         if is_put_back:
             await _expect_accepted(connection, stream, version)
@@ -314,19 +330,10 @@ class Journal(Generic[S, F]):
         return states
 
     async def _tell_somebody(self, behind: StoreBehind) -> None:
-        """A person knows that the stream lacks what its workflow has seen; known already, nothing changes."""
-        trouble = Trouble(
-            stream=behind.stream,
-            subject=behind.stream.partition("-")[2],
-            code=Code.STORE_BEHIND,
-            fault="mismatch",
-            reason="The workflow has seen facts that the store lacks. Retry when they are back; skip when "
-            "the store is right as it is: what went out since is looked up before anything is done.",
-            evidence={"seen": behind.seen, "stored": behind.stored},
-            resolutions=("retry", "skip"),
-        )
-        async with self.database.transaction() as connection:
-            await raise_(connection, trouble)
+        """A person knows that the stream lacks what its workflow has seen."""
+        if not behind.is_known:
+            async with self.database.transaction() as connection:
+                await put_back.tell(connection, behind.stream, seen=behind.seen, stored=behind.stored)
 
 
 async def _expect_accepted(connection: Connection, stream: str, version: int) -> None:

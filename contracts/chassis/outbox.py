@@ -36,17 +36,36 @@ PACE_SECONDS = 0.02
 SLACK_SECONDS = 0.02
 """The database counts a pause from a moment later than we do."""
 
+STORE: LiteralString = """
+    concat_ws(
+        ' ',
+        extract(epoch from pg_postmaster_start_time()),
+        (select oid from pg_database where datname = current_database()),
+        'outbox'::regclass::oid
+    )"""
+"""Another one after each start, fail-over and restore, however it is done: a store we may not have met."""
+
 _ADD: LiteralString = "insert into outbox (bucket, key, topic, headers, body) values (%s, %s, %s, %s, %s)"
 
 # Rows of an order wait behind its parked or waiting row; all other orders flow on. `now()` is one moment for
 # the whole statement: by clock_timestamp() a row could fall due between two looks, after its successor's.
-_UNPUBLISHED: LiteralString = """
-    select id, bucket, key, topic, headers, body, attempts
+# What a person has to look at first, because Kafka has other facts of that stream, waits as well.
+_UNPUBLISHED: LiteralString = (
+    "select id, bucket, key, topic, headers, body, attempts, "
+    + STORE
+    + """ as store
     from outbox
     where bucket = any(%(buckets)s)
       and published_at is null
       and parked_at is null
       and next_attempt_at <= now()
+      and not exists (
+          select 1
+          from exceptions
+          where exceptions.stream = outbox.headers ->> 'ce_subject'
+            and exceptions.code = 'STORE_BEHIND'
+            and exceptions.resolved_at is null
+      )
       and not exists (
           select 1
           from outbox as earlier
@@ -58,6 +77,7 @@ _UNPUBLISHED: LiteralString = """
     order by id
     limit %(limit)s
     """
+)
 
 # The fence keeps a relay that lost its lease while sending from touching another one's rows. The lease is
 # locked, so that a new cluster is noticed before the mark or after it, never in between.
@@ -108,6 +128,8 @@ class OutboxRecord:
 class OutboxRow(OutboxRecord):
     id: int
     attempts: int
+    store: str = ""
+    """From which it was read."""
 
 
 Send = Callable[[Sequence[OutboxRow]], Awaitable[Sequence[BaseException | None]]]
@@ -142,6 +164,7 @@ class OutboxRelay:
         settings: RelaySettings,
         *,
         cluster_id: Callable[[], Awaitable[str]] | None = None,
+        compare: Callable[[], Awaitable[None]] | None = None,
         owner: str | None = None,
         progress: Callable[[], None] = lambda: None,
     ) -> None:
@@ -149,6 +172,10 @@ class OutboxRelay:
         self._send = send
         self._settings = settings
         self._cluster_id = cluster_id
+        self._compare = compare
+        """A person is told of each stream of which Kafka has facts that the store lacks."""
+        self._store: str | None = None
+        """The one that was compared."""
         self._progress = progress
         self._leases = Leases(database, owner or str(uuid7()), settings.lease_seconds)
         self._retry_at = inf
@@ -178,6 +205,7 @@ class OutboxRelay:
         """One look at the outbox; the number of rows published. Raises Unavailable when Kafka took none."""
         if self._leases.are_due:
             await self._notice_new_cluster()
+            await self._notice_another_store()
             await self._leases.hold()
         if not self._leases.held:
             return 0
@@ -185,6 +213,10 @@ class OutboxRelay:
             self._retry_at = inf
         rows = await self._unpublished()
         if not rows:
+            return 0
+        # Put back between two looks: compared first, and the leases are others' there.
+        if self._compare and any(row.store != self._store for row in rows):
+            self._leases.lose()
             return 0
         # Leases that ran out while we read belong to someone else by now.
         if self._leases.ran_out:
@@ -234,6 +266,18 @@ class OutboxRelay:
                 await connection.execute(
                     "update outbox set published_at = null where published_at is not null"
                 )
+
+    async def _notice_another_store(self) -> None:
+        """Nothing leaves a store that we have not met before it was compared with what Kafka has.
+
+        It may be an older backup: what is decided on it would contradict what was told."""
+        if self._compare is None:
+            return
+        row = await self._database.fetch_one("select " + STORE + " as store")
+        met = row["store"] if row else None
+        if met != self._store:
+            await self._compare()
+            self._store = met
 
     async def _unpublished(self) -> list[OutboxRow]:
         rows = await self._database.fetch(

@@ -52,12 +52,15 @@ _RETRYABLE = frozenset(
         Code.TOO_MANY_WISHES,
         Code.TOO_MANY_REQUESTS,
         Code.TOO_SLOW,
+        Code.STORE_BEHIND,
     )
 )
 _NEVER_TURNED_AWAY = ("/health/", "/metrics")
 """How somebody sees that we are overloaded."""
 _STATUS_BY_CODE: Mapping[Code, int] = {
     Code.VERSION_MISMATCH: 412,
+    # Not 503: nothing is away, and asking again helps only when a person has decided.
+    Code.STORE_BEHIND: 409,
     Code.BODY_TOO_LARGE: 413,
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.METHOD_NOT_ALLOWED: 405,

@@ -14,7 +14,7 @@ from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from contracts.chassis import exceptions, knocks, receipts
+from contracts.chassis import exceptions, knocks, put_back, receipts
 from contracts.chassis.errors import Invalid, Refused
 from contracts.chassis.knocks import Knock
 from contracts.chassis.postgres import Connection, Database, Row
@@ -139,6 +139,8 @@ async def _resolved_beside(
     names = subjects.named(row["subject"])
     if row["resolved_at"] is not None and (row["resolution"], row["resolved_by"]) != (how, caller.actor):
         raise _is_resolved(row)
+    if row["code"] == Code.STORE_BEHIND and how == "retry" and row["resolved_at"] is None:
+        await put_back.expect_back(database, row)
     if not caller.dry_run:
         async with database.transaction() as connection:
             await exceptions.resolve_one(connection, row["id"], resolution=how, by=caller.actor)

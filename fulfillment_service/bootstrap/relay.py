@@ -14,6 +14,7 @@ HOME = Home(
     profile="fulfillments",
     target=Target("fulfillmentWorkflow", contract.TASK_QUEUE, contract.fulfillment_id_of),
     topics=(contract.TOPIC, *map(dead_letters, TOPICS)),
+    source=contract.SOURCE,
     stream_of=contract.stream,
     open_ones="""
         select fulfillment_id as id

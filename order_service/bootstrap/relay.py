@@ -14,6 +14,7 @@ HOME = Home(
     profile="orders",
     target=Target("processOrderWorkflow", contract.TASK_QUEUE, contract.order_id_of),
     topics=(contract.TOPIC, *map(dead_letters, TOPICS)),
+    source=contract.SOURCE,
     stream_of=contract.stream,
     open_ones="""
         select order_id as id

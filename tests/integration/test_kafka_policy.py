@@ -16,6 +16,8 @@ from structlog.testing import capture_logs
 
 from contracts.chassis import telemetry
 from contracts.chassis.errors import Unavailable, Unsendable
+from contracts.chassis.kafka import backwards
+from contracts.chassis.kafka.backwards import read_backwards
 from contracts.chassis.kafka.buckets import bucket_of
 from contracts.chassis.kafka.connection import cluster_id, ensure_topics
 from contracts.chassis.kafka.consumer import Consumer, Handler
@@ -325,3 +327,27 @@ async def test_another_cluster_behind_the_same_address_gets_nothing_until_it_is_
             async with reading(settings_for(other), [topic], shelf):
                 await eventually(lambda: len(shelf.records) >= 2)
     assert shelf.bodies == [b"1", b"2"]
+
+
+async def test_a_topic_is_read_from_its_end(
+    settings: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Page by page of one partition, oldest first in each; an empty partition has none."""
+    monkeypatch.setattr(backwards, "PAGE", 4)
+    await publish(settings, *[Record("ORD-1", str(number).encode(), topic) for number in range(10)])
+    async with read_backwards(settings, topic) as log:
+        pages: list[list[int]] = []
+        for partition in log.partitions:
+            page = await log.before(partition)
+            while page:
+                pages.append([int(each.value) for each in page])
+                page = await log.before(partition, page[0].offset)
+    assert len(log.partitions) > 1
+    assert pages == [[6, 7, 8, 9], [2, 3, 4, 5], [0, 1]]
+
+
+async def test_a_broker_that_is_away_is_said_so():
+    """So the relay waits and looks again."""
+    with pytest.raises(Unavailable):
+        async with read_backwards(settings_for("127.0.0.1:9", request_timeout_seconds=1), "any"):
+            pass

@@ -25,7 +25,7 @@ from faststream.kafka.message import KafkaMessage
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from contracts.chassis.kafka.connection import RETRY_BACKOFF_MS
-from contracts.chassis.kafka.records import IncomingRecord
+from contracts.chassis.kafka.records import IncomingRecord, incoming
 from contracts.chassis.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -152,7 +152,7 @@ class Consumer:
         self._progress()
         self._trying = True
         try:
-            await self._handler([_incoming(record) for records in mine.values() for record in records])
+            await self._handler([incoming(record) for records in mine.values() for record in records])
         except Exception as error:
             log.warning("records are handled again later", count=sum(map(len, mine.values())), error=error)
             return False
@@ -195,17 +195,6 @@ class HandOver(ConsumerRebalanceListener):
 async def _undecoded(message: KafkaMessage) -> Any:
     """A record that is not JSON is the handler's to judge, like any other."""
     return message.raw_message
-
-
-def _incoming(record: ConsumerRecord[bytes, bytes]) -> IncomingRecord:
-    return IncomingRecord(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        key=record.key,
-        headers=dict(record.headers),
-        value=record.value or b"",
-    )
 
 
 def _security(settings: KafkaSettings) -> BaseSecurity | None:

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from opentelemetry.trace import Span, SpanKind
 
@@ -17,6 +18,18 @@ class IncomingRecord:
     key: bytes | None
     headers: Mapping[str, bytes]
     value: bytes
+
+
+def incoming(record: Any) -> IncomingRecord:
+    """The record as aiokafka gives it."""
+    return IncomingRecord(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        headers=dict(record.headers),
+        value=record.value or b"",
+    )
 
 
 @contextmanager

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import LiteralString
 
+from contracts.chassis import put_back
 from contracts.chassis.backlog import Backlog
+from contracts.chassis.kafka.backwards import read_backwards
 from contracts.chassis.kafka.publisher import Publisher
 from contracts.chassis.knocks import KnockRelay
 from contracts.chassis.lifecycle import Health, Role
@@ -26,6 +28,9 @@ class Home:
     profile: Profile
     target: Target
     topics: Sequence[str]
+    """The first one has all its facts."""
+    source: str
+    """Who tells them, on that topic."""
     stream_of: Callable[[str], str]
     """From what a workflow is about to its stream."""
     open_ones: LiteralString
@@ -78,8 +83,18 @@ async def relay(home: Home, settings: ServiceSettings, health: Health) -> AsyncG
         delivery = Delivery(client, home.target)
         bell = Listener(database.conninfo, "outbox", "knocks")
         progress = health.watch("outbox")
+
+        async def compare() -> None:
+            async with read_backwards(settings.kafka, home.topics[0]) as log:
+                await put_back.compare(database, log, home.source, progress)
+
         outbox = OutboxRelay(
-            database, publisher.send, settings.relay, cluster_id=publisher.cluster_id, progress=progress
+            database,
+            publisher.send,
+            settings.relay,
+            cluster_id=publisher.cluster_id,
+            compare=compare,
+            progress=progress,
         )
         knocking = KnockRelay(database, delivery.deliver, settings.relay, health.watch("knocks"))
 

@@ -287,3 +287,26 @@ async def test_a_record_that_arrives_during_a_replay_comes_last(
         await asyncio.gather(replay, arriving)
     assert await applied.all() == ["a:1", "a:2", "a:3"]
     assert None not in await outcomes(database)
+
+
+async def test_what_a_store_that_was_put_back_tells_anew_is_for_a_person(
+    database: Database, applied: Applied
+):
+    """A place that is taken is neither applied nor passed over, nor can a replay force it; discarded, record
+    by record, what is truly new flows again."""
+    anew = [record("a", version, version + 2, name=f"anew-{version}") for version in (2, 3)]
+    box = Inbox(database, "c", applied.effect)
+    await box.apply([record("a", 1, 0), record("a", 2, 1), record("a", 3, 2)])
+    await box.apply([*anew, record("a", 4, 6), record("b", 1, 7)])
+    assert await applied.all() == ["a:1", "a:2", "a:3", "b:1"]
+    found = await rows(database)
+    taken = "another event has this place in the stream"
+    assert [row["reason"] for row in found] == [taken, BEHIND, BEHIND]
+    letters = await database.fetch("select headers ->> 'dlq_reason' as reason from outbox order by id")
+    assert [letter["reason"] for letter in letters] == [taken, BEHIND, BEHIND]
+    parked = parked_of(database, applied)
+    replayed = await parked.replay(found[0]["id"], "ada")
+    assert (replayed.applied, replayed.reason) == ([], taken)
+    flows = [await parked.discard(row["id"], "ada", "their store was put back") for row in found[:2]]
+    assert [(flow.applied, flow.left) for flow in flows] == [([], 2), ([found[2]["id"]], 0)]
+    assert await applied.all() == ["a:1", "a:2", "a:3", "b:1", "a:4"]

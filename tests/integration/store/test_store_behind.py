@@ -34,6 +34,11 @@ async def is_skipped(database: Database, row: Row) -> datetime:
     return (await exceptions.find(database, row["id"]))["resolved_at"]
 
 
+async def is_retried(database: Database, row: Row) -> None:
+    async with database.transaction() as connection:
+        await exceptions.resolve_one(connection, row["id"], resolution="retry", by="ada")
+
+
 async def test_a_shorter_stream_is_neither_read_nor_changed_and_a_person_is_told(database: Database):
     """What a workflow has seen and the store has not is one exception, with both versions."""
     await tally(database).change("order-1", CAUSE, adding(1, 2))
@@ -69,11 +74,37 @@ async def test_a_retry_looks_again(database: Database):
     journal = tally(database)
     await journal.change("order-1", CAUSE, adding(1, 2))
     row = await is_refused(database, KNOWN)
-    async with database.transaction() as connection:
-        await exceptions.resolve_one(connection, row["id"], resolution="retry", by="ada")
-    await is_refused(database, KNOWN)
+    await is_retried(database, row)
+    await is_retried(database, await is_refused(database, KNOWN))
     await journal.change("order-1", CAUSE, adding(3, 4, 5))
     with having_seen(KNOWN):
         change = await journal.read("order-1")
     assert change is not None
     assert (change.version, change.is_put_back) == (5, False)
+
+
+async def test_while_a_person_has_to_decide_nobody_writes_and_everybody_may_look(database: Database):
+    """Neither a door nor a workflow that saw nothing newer; a second wish is refused the same way."""
+    journal = tally(database)
+    await journal.change("order-1", CAUSE, adding(1, 2))
+    row = await is_refused(database, KNOWN)
+    for _ in range(2):
+        with pytest.raises(StoreBehind, match="or skip it to take the store as it is"):
+            await journal.change("order-1", Cause("shop"), adding(3))
+    looked = await journal.read("order-1")
+    assert looked is not None
+    assert looked.version == 2
+    with having_seen(Seen(version=1)), pytest.raises(StoreBehind):
+        await journal.read("order-1")
+    [still] = await exceptions.page(database)
+    assert (still["id"], still["evidence"]) == (row["id"], {"seen": 5, "stored": 2})
+    assert (await journal.change("order-2", Cause("shop"), adding(1))).version == 1
+    await is_skipped(database, row)
+    assert (await journal.change("order-1", Cause("shop"), adding(3))).version == 3
+
+
+async def test_a_stream_that_is_not_there_any_more_is_not_begun_anew(database: Database):
+    """The first fact is a fact like any other."""
+    await is_refused(database, KNOWN)
+    with pytest.raises(StoreBehind):
+        await tally(database).change("order-1", Cause("shop"), adding(1))

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from contracts.chassis import outbox
 from tests.proof.simulation.database import Row, Tables, plain, statement
 
 BUCKETS = range(16)
@@ -112,17 +113,26 @@ def sweep(tables: Tables, given: Any) -> int:
     return 0
 
 
-@statement("""
-    select id, bucket, key, topic, headers, body, attempts from outbox
+@statement(
+    """
+    select id, bucket, key, topic, headers, body, attempts, """
+    + outbox.STORE
+    + """ as store from outbox
     where bucket = any(%(buckets)s) and published_at is null and parked_at is null
       and next_attempt_at <= now()
+      and not exists (
+          select 1 from exceptions
+          where exceptions.stream = outbox.headers ->> 'ce_subject'
+            and exceptions.code = 'STORE_BEHIND' and exceptions.resolved_at is null
+      )
       and not exists (
           select 1 from outbox as earlier
           where earlier.key = outbox.key and earlier.id < outbox.id and earlier.published_at is null
             and (earlier.parked_at is not null or earlier.next_attempt_at > now())
       )
     order by id limit %(limit)s
-    """)
+    """
+)
 def unpublished(tables: Tables, given: dict[str, Any]) -> list[Row]:
     found: list[Row] = []
     blocked: set[str] = set()
@@ -131,7 +141,7 @@ def unpublished(tables: Tables, given: dict[str, Any]) -> list[Row]:
         if row["next_attempt_at"] > tables.now():
             blocked.add(row["key"])
         elif row["key"] not in blocked and row["bucket"] in given["buckets"]:
-            found.append({name: row[name] for name in names})
+            found.append({name: row[name] for name in names} | {"store": ""})
     return found[: given["limit"]]
 
 

@@ -23,13 +23,20 @@ def lock(tables: Tables, given: Sequence[Any]) -> list[Row]:
 @statement("""
     select stream, version, event_id, type, schema_version, data::text as data, meta ->> 'actor' as actor,
         meta ->> 'commandId' as command_id, meta ->> 'causationId' as causation_id,
-        meta ->> 'traceparent' as traceparent, recorded_at, clock_timestamp() as now
-    from (select) as here left join events on stream = %s and version > %s order by version
+        meta ->> 'traceparent' as traceparent, recorded_at, clock_timestamp() as now, is_behind
+    from (
+        select exists (
+            select 1 from exceptions
+            where exceptions.stream = %s and code = 'STORE_BEHIND' and resolved_at is null
+        ) as is_behind
+    ) as here
+    left join events on stream = %s and version > %s order by version
     """)
 def load(tables: Tables, given: Sequence[Any]) -> list[Row]:
-    found = _facts(tables, *given) or [{"version": None}]
+    """No store is put back here, so nobody knows of more than there is."""
+    found = _facts(tables, *given[1:]) or [{"version": None}]
     # Written into the very row, by which its reader knows it again.
-    found[0]["now"] = tables.now()
+    found[0] |= {"now": tables.now(), "is_behind": False}
     return found
 
 
