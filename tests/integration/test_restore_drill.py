@@ -28,7 +28,7 @@ from contracts.values import Code
 from deploy.local.stack import Stack
 from order_service.order import Step
 from tests.integration.backups import Backups
-from tests.integration.doors import Service, open_doors
+from tests.integration.doors import Doors, Service, open_doors
 from tests.integration.fulfillment.house import eventually
 from tests.integration.pair import Pair, open_pair
 from tests.integration.test_kafka_policy import EmbeddedBroker
@@ -93,7 +93,7 @@ async def test_nothing_goes_out_until_a_person_says_that_the_store_is_right(
                 await is_told(pair, unconcerned)
                 now = await log_of(pair)
                 assert {name: ids for name, ids in now.items() if name in told} == told
-                assert {stream for stream, _ in now.keys() - told.keys()} <= streams_of(unconcerned)
+                assert {name: ids for name, ids in now.items() if len(ids) > 1} == {}
                 assert await ledgers(pair, held, picked) == before
                 await is_refused(doors.http["orders"], "/orders", held)
                 await is_refused(doors.http["fulfillments"], "/fulfillments", picked)
@@ -102,7 +102,7 @@ async def test_nothing_goes_out_until_a_person_says_that_the_store_is_right(
                     await is_taken_as_it_is(doors.http["orders"], each)
                 for each in of_parcels:
                     await is_taken_as_it_is(doors.http["fulfillments"], each)
-                await come_to_their_end(pair, picked, held)
+                await come_to_their_end(pair, doors, picked, held)
     for each in (held, picked):
         assert await pair.effects("payments", each) == ["authorize", "capture"]
         assert await pair.effects("carrier", each) == ["label", "hand-over"]
@@ -129,7 +129,7 @@ async def have_gone_on_since_the_backup(pair: Pair, backups: Backups, picked: st
     await all_is_told(pair)
 
 
-async def come_to_their_end(pair: Pair, picked: str, held: str) -> None:
+async def come_to_their_end(pair: Pair, doors: Doors, picked: str, held: str) -> None:
     """From where the store has them, and either service hears of it."""
     await completes(pair, picked, (*STEPS[1:], "hand-over"))
     assert await pair.workflow(picked).result() == "SHIPPED"
@@ -142,7 +142,7 @@ async def come_to_their_end(pair: Pair, picked: str, held: str) -> None:
     assert await pair.workflow(held).result() == "SHIPPED"
     await all_is_told(pair)
     for each in (picked, held):
-        await both_show(pair, each, "SHIPPED")
+        await both_show(pair, doors, each, "SHIPPED")
 
 
 CONTACT = {"contact": {"name": "Jo Doe", "email": "jo@example.com"}}
@@ -214,10 +214,18 @@ def streams_of(order_id: str) -> set[str]:
     return {order.stream(order_id), fulfillment.stream(parcel_of(order_id))}
 
 
-async def both_show(pair: Pair, order_id: str, status: str) -> None:
-    """Either service has heard from Kafka how the other one's part ended."""
+async def both_show(pair: Pair, doors: Doors, order_id: str, status: str) -> None:
+    """Either service has heard from Kafka how the other one's part ended.
+
+    A consumer that heard of lost facts only after the restore has their places taken and parks what is told
+    anew; a person discards that, record by record."""
 
     async def show() -> bool:
+        for door in doors.http.values():
+            for each in (await door.get("/ops/parked", params={"order": order_id})).json()["parked"][:1]:
+                because = {"reason": "the store of the other service was put back"}
+                given_up = await door.post(f"/ops/parked/{each['id']}/discard", json=because)
+                assert given_up.status_code == 200, given_up.text
         of_order = await pair.warehouse.fetch_one(
             "select status from order_view where order_id = %(id)s", id=order_id
         )
