@@ -79,6 +79,10 @@ _SELECT: LiteralString = """
 
 _FIND: LiteralString = _SELECT + "where id = %(id)s"
 
+_CLAIMED: LiteralString = (
+    _SELECT + "where subject = %(subject)s and resolved_at is null and claimed_by is not null"
+)
+
 # The longest waiting first; a page never shifts when new ones come.
 _PAGE: LiteralString = (
     _SELECT
@@ -222,8 +226,19 @@ async def claim(database: Database, exception_id: UUID, by: str) -> Row:
     if claimed is None and row["resolved_at"] is not None:
         raise _refused(row, "it is resolved", Code.ALREADY_ENDED)
     if claimed is None:
-        raise _refused(row, f"{row['claimed_by']} works on it", Code.ALREADY_CLAIMED)
+        raise _is_taken(row)
     return row
+
+
+def expect_free(row: Row, actor: str) -> None:
+    """Nobody else works on it: raises Refused, saying who does. What nobody has claimed is free for all."""
+    if row["resolved_at"] is None and row["claimed_by"] not in (None, actor):
+        raise _is_taken(row)
+
+
+async def claimed(database: Database, subject: str) -> list[Row]:
+    """What is open about an order or a parcel and somebody works on."""
+    return await database.fetch(_CLAIMED, subject=subject)
 
 
 async def release(database: Database, exception_id: UUID) -> Row:
@@ -241,6 +256,11 @@ async def counted(database: Database) -> dict[int, int]:
     """How many are open, by level."""
     rows = await database.fetch(_COUNT)
     return dict.fromkeys(LEVELS, 0) | {row["level"]: row["open"] for row in rows}
+
+
+def _is_taken(row: Row) -> Refused:
+    detail = f"{row['claimed_by']} works on it; `release` of exception {row['id']} lifts that claim"
+    return _refused(row, detail, Code.ALREADY_CLAIMED)
 
 
 def _refused(row: Row, detail: str, code: Code) -> Refused:

@@ -113,6 +113,18 @@ _SET_BACK: LiteralString = """
     """
 
 
+_UNPARK: LiteralString = """
+    update outbox
+    set parked_at = null,
+        attempts = 0,
+        next_attempt_at = now()
+    where id = %(id)s
+      and parked_at is not null
+    """
+
+_DISCARD: LiteralString = "delete from outbox where id = %(id)s and parked_at is not null"
+
+
 @dataclass(frozen=True, slots=True)
 class OutboxRecord:
     """One record for Kafka. The bucket is murmur2(key) % 16, computed by us; the partition follows it."""
@@ -143,6 +155,20 @@ async def add(connection: Connection, records: Sequence[OutboxRecord]) -> None:
     rows = [(each.bucket, each.key, each.topic, Jsonb(each.headers), each.body) for each in records]
     async with connection.cursor() as cursor:
         await cursor.executemany(_ADD, rows)
+    connection.bells.add(CHANNEL)
+
+
+async def unpark(connection: Connection, row_id: int) -> None:
+    """The parked record is sent again, and after it those of its order that wait behind it."""
+    await connection.queue(_UNPARK, {"id": row_id})
+    connection.bells.add(CHANNEL)
+
+
+async def discard(connection: Connection, row_id: int) -> None:
+    """The parked record never leaves, and what waits behind it goes on.
+
+    Not for an event of a stream: its readers are promised that no number is missing, and may wait for it."""
+    await connection.queue(_DISCARD, {"id": row_id})
     connection.bells.add(CHANNEL)
 
 

@@ -57,9 +57,23 @@ _PARK: LiteralString = """
     """
 
 
+_LETTERS = ".dlq"
+_LETTER_KEY = "dlq:"
+
+
 def dead_letters(topic: str) -> str:
     """The topic that tells which records of this one could not be applied."""
-    return f"{topic}.dlq"
+    return f"{topic}{_LETTERS}"
+
+
+def is_dead_letters(topic: str) -> bool:
+    """Its records tell of others, and none of them has a place in a stream."""
+    return topic.endswith(_LETTERS)
+
+
+def told_of(key: str) -> str:
+    """The key of the record that a dead letter of this key tells of; of any other record its own."""
+    return key.removeprefix(_LETTER_KEY)
 
 
 def order_of(record: IncomingRecord) -> str:
@@ -128,7 +142,7 @@ def _dead_letter(record: IncomingRecord, headers: dict[str, str]) -> OutboxRecor
     """Keyed apart from its order, whose events must not wait behind a letter that cannot leave."""
     order_id = order_of(record)
     return OutboxRecord(
-        bucket_of(order_id), f"dlq:{order_id}", dead_letters(record.topic), headers, record.value
+        bucket_of(order_id), f"{_LETTER_KEY}{order_id}", dead_letters(record.topic), headers, record.value
     )
 
 

@@ -5,7 +5,7 @@ about it before, then the repair or the exception, and a row that says which. So
 or runs twice does nothing twice, and what stays as it is is told once and not every minute.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -16,9 +16,10 @@ import structlog
 from prometheus_client import Counter
 from psycopg.types.json import Jsonb
 
-from contracts.chassis import exceptions, knocks
+from contracts.chassis import exceptions, knocks, told
 from contracts.chassis.errors import Misunderstood, Refused, Unavailable
 from contracts.chassis.exceptions import Trouble
+from contracts.chassis.faults import Resolution
 from contracts.chassis.knocks import Knock
 from contracts.chassis.postgres import Connection, Database, Row
 from contracts.chassis.telemetry import attached, current_traceparent
@@ -123,6 +124,8 @@ class Finding:
     version: int | None = None
     """Of the stream when it was seen: once that has moved on, the case is not the same any more."""
     repair: Repair | None = None
+    resolutions: Sequence[Resolution] = ("retry", "skip")
+    """What a person may do about it: have it looked at again at once, or leave it as it is."""
     is_for_a_person: bool = True
     """False where nobody can do more about it than is done anyway, and an alert tells it."""
 
@@ -147,10 +150,20 @@ class Rule:
     """From where the last look ended."""
     every: timedelta = timedelta()
     """At most so often; zero is each time."""
+    kinds: Collection[Kind] = ()
+    """What it finds, where it would not soon come by again: a retry of one of these is looked at at once."""
+    again: Callable[[str], Awaitable[Sequence[Finding]]] | None = None
+    """Looks at one stream once more, by a rule that comes by each only once."""
 
 
 _RULE: LiteralString = """
-    select cursor, looked_at > now() - %(every)s as is_early
+    select
+        cursor,
+        looked_at > now() - %(every)s
+        and not exists (
+            select from reconciliations
+            where action = 'RETRIED' and kind = any(%(kinds)s) and at > looked_at
+        ) as is_early
     from reconciler_rules
     where rule = %(rule)s
     """
@@ -173,25 +186,24 @@ _BEGUN: LiteralString = """
 
 _ALONE: LiteralString = "select pg_advisory_xact_lock(hashtextextended(%(kind)s || ' ' || %(subject)s, 1))"
 
+# What a person had tried again is a new case.
 _PAST: LiteralString = """
     select
-        count(*) filter (where action <> 'RAISED') as repaired,
+        count(*) filter (where action not in ('RAISED', 'SKIPPED')) as repaired,
         coalesce(max(at) > now() - %(pause)s, false) as is_recent,
-        coalesce(max(at) filter (where action = 'RAISED') > now() - %(remind)s, false) as is_raised
+        coalesce(
+            max(at) filter (where action in ('RAISED', 'SKIPPED')) > now() - %(remind)s, false
+        ) as is_raised
     from reconciliations
     where kind = %(kind)s and subject = %(subject)s and mark = %(mark)s
-    """
-
-# Whatever the reconciler told a person of a stream that has moved on since is over.
-_OVER: LiteralString = """
-    update exceptions
-    set resolved_at = clock_timestamp(),
-        resolution = 'moved-on',
-        resolved_by = 'reconciler'
-    where code = %(code)s
-      and resolved_at is null
-      and (evidence ->> 'version')::integer
-          < (select max(version) from events where events.stream = exceptions.stream)
+      and id > coalesce(
+          (
+              select max(id)
+              from reconciliations
+              where kind = %(kind)s and subject = %(subject)s and mark = %(mark)s and action = 'RETRIED'
+          ),
+          0
+      )
     """
 
 _VERSION: LiteralString = "select max(version) as version from events where stream = %(stream)s"
@@ -241,7 +253,7 @@ class Reconciler:
                 failed.append(error)
         if failed:
             raise failed[0]
-        await self._database.execute(_OVER, code=Code.DOES_NOT_ADD_UP)
+        await told.close(self._database)
         if not waits:
             await self._database.execute(_LOOKED, rule="all", cursor="")
         return settled
@@ -277,10 +289,11 @@ class Reconciler:
 
     async def _look(self, rule: Rule) -> list[Finding]:
         """What was settled of what the rule saw, page after page."""
-        row = await self._database.fetch_one(_RULE, rule=rule.name, every=rule.every)
+        kinds = list(rule.kinds)
+        row = await self._database.fetch_one(_RULE, rule=rule.name, every=rule.every, kinds=kinds)
         if row and row["is_early"]:
             return []
-        cursor, settled = row["cursor"] if row else "", list[Finding]()
+        cursor, settled = row["cursor"] if row else "", await self._look_again(rule)
         for _ in range(PAGES):
             seen = await rule.look(cursor)
             settled += [finding for finding in seen.findings if await self.settle(finding)]
@@ -288,6 +301,20 @@ class Reconciler:
             await self._database.execute(_LOOKED, rule=rule.name, cursor=cursor)
             if not seen.has_more:
                 break
+        return settled
+
+    async def _look_again(self, rule: Rule) -> list[Finding]:
+        """What was settled of what a person had tried again, by a rule that would not come by any more."""
+        if rule.again is None:
+            return []
+        settled: list[Finding] = []
+        for row in await told.retried(self._database, list(rule.kinds)):
+            well = Finding(
+                Kind(row["kind"]), row["subject"], row["stream"], "", {}, row["mark"],
+                repair=Repair("FOUND_WELL"),
+            )  # fmt: skip
+            seen = [each for each in await rule.again(row["stream"]) if _case(each) == _case(well)]
+            settled += [finding for finding in seen or [well] if await self.settle(finding)]
         return settled
 
     async def _next(self, connection: Connection, finding: Finding) -> _Next | None:
@@ -325,6 +352,7 @@ class Reconciler:
             step=finding.kind,
             reason=finding.reason,
             evidence={"version": finding.version, **finding.found},
+            resolutions=finding.resolutions,
         )
         raised = await exceptions.raise_(connection, trouble)
         await record(connection, finding, "RAISED", raised)

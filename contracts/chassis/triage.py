@@ -1,12 +1,13 @@
 """The routes for what waits for a person: see it, claim it, and do something about it.
 
 What a stream's facts raised is resolved by a wish of that stream, decided as any other. What was seen from
-beside it (`mismatch`) has no facts there: it is resolved in the table, and the workflow looks again.
+beside it (`mismatch`) has no facts there, and is closed in the table: see `mismatches`. A claim binds: nobody
+else resolves what is claimed until it is released.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, LiteralString, Protocol
+from typing import Annotated, Any, Literal, Protocol
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
@@ -14,10 +15,10 @@ from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from contracts.chassis import exceptions, knocks, put_back, receipts
+from contracts.chassis import exceptions, mismatches, pii, receipts
 from contracts.chassis.errors import Invalid, Refused
-from contracts.chassis.knocks import Knock
-from contracts.chassis.postgres import Connection, Database, Row
+from contracts.chassis.mismatches import Word
+from contracts.chassis.postgres import Database, Row
 from contracts.chassis.requests import Caller, after, caller, cursor_of
 from contracts.envelope import Wish, WishName, WishPayload
 from contracts.order import Because, Request
@@ -30,8 +31,6 @@ class Door(Protocol):
     @property
     def database(self) -> Database: ...
 
-
-_HAS_FACTS: LiteralString = "select 1 from events where stream = %(stream)s limit 1"
 
 ByCaller = Annotated[Caller, Depends(caller)]
 _How = Literal["retry", "skip"]
@@ -81,8 +80,12 @@ def routes(subjects: Subjects, granted: dict[int | str, dict[str, Any]]) -> APIR
 
     @router.get("/{exception_id}")
     async def show_exception(request: HttpRequest, exception_id: UUID) -> dict[str, Any]:
-        """What happened, how often it was tried, and what may be done about it."""
-        return _shown(subjects, await exceptions.find(_door(request).database, exception_id))
+        """What happened, how often it was tried, what may be done about it, and what was said when it was."""
+        database = _door(request).database
+        row = await exceptions.find(database, exception_id)
+        async with database.connection() as connection:
+            said = await pii.get(connection, str(exception_id), "note", 1) or {}
+        return {**_shown(subjects, row), "because": said.get("reason"), "note": said.get("note")}
 
     @router.post("/{exception_id}/claim")
     async def claim_exception(request: HttpRequest, caller: ByCaller, exception_id: UUID) -> dict[str, Any]:
@@ -98,14 +101,20 @@ def routes(subjects: Subjects, granted: dict[int | str, dict[str, Any]]) -> APIR
     async def retry_exception(
         request: HttpRequest, caller: ByCaller, exception_id: UUID, body: Because | None = None
     ) -> JSONResponse:
-        """The step is tried again at once; with other data, once those were changed."""
+        """The step is tried again at once; with other data, once those were changed.
+
+        A record that was set aside is let in or sent once more; whatever else does not add up is looked at
+        again, and told anew if it is still so."""
         return await _resolved(request, caller, exception_id, "retry", body)
 
     @router.post("/{exception_id}/skip", responses=granted)
     async def skip_exception(
         request: HttpRequest, caller: ByCaller, exception_id: UUID, body: Because | None = None
     ) -> JSONResponse:
-        """The step is left out, where that is safe: what it was for has been settled elsewhere."""
+        """The step is left out, where that is safe: what it was for has been settled elsewhere.
+
+        A record that was set aside is discarded, for which `reason` is required and kept with it. Whatever
+        else does not add up is left as it is, and told again after a day if it is still so."""
         return await _resolved(request, caller, exception_id, "skip", body)
 
     @router.post("/{exception_id}/cancel", responses=granted)
@@ -113,56 +122,70 @@ def routes(subjects: Subjects, granted: dict[int | str, dict[str, Any]]) -> APIR
         request: HttpRequest, caller: ByCaller, exception_id: UUID, body: Because | None = None
     ) -> JSONResponse:
         """What it is about is cancelled, by the wish that anyone may send for that."""
-        row = await exceptions.find(_door(request).database, exception_id)
-        wish = _because(body, WishPayload())
-        return await subjects.submit(_door(request), caller, row["subject"], subjects.cancel, wish)
+        door = _door(request)
+        row = await exceptions.find(door.database, exception_id)
+        await _expect_free(door.database, row, caller)
+        if row["fault"] == "mismatch":
+            mismatches.expect_offered(row, "cancel")
+        return await subjects.submit(
+            door, caller, row["subject"], subjects.cancel, _because(body, WishPayload())
+        )
 
     async def _resolved(
         request: HttpRequest, caller: Caller, exception_id: UUID, how: _How, body: Because | None
     ) -> JSONResponse:
         door = _door(request)
         row = await exceptions.find(door.database, exception_id)
+        await _expect_free(door.database, row, caller)
         if row["fault"] == "mismatch":
-            return await _resolved_beside(door.database, subjects, row, caller, how)
+            reason, note = (body.reason, body.note) if body else (None, None)
+            return await _resolved_beside(request, caller, row, Word(how, caller.actor, reason, note))
         await _refuse_when_resolved(door.database, row, caller)
         payload = WishPayload(resolution=how, code=row["code"], step_key=row["step"])
         wish = _because(body, payload)
         return await subjects.submit(door, caller, row["subject"], "resolveException", wish)
 
+    async def _resolved_beside(request: HttpRequest, caller: Caller, row: Row, word: Word) -> JSONResponse:
+        """Asked once more for the same by the same person, the answer is the same."""
+        names, parked = subjects.named(row["subject"]), request.app.state.parked
+        if row["resolved_at"] is None:
+            await mismatches.expect_possible(_door(request).database, row, word.how)
+        elif (row["resolution"], row["resolved_by"]) != (word.how, word.by):
+            raise _is_resolved(row)
+        if caller.dry_run:
+            would: dict[str, Any] = {"status": "RESOLVED", "receiptStatus": "EFFECTIVE", "facts": []}
+            return JSONResponse({**names, "dryRun": True, **would})
+        if row["resolved_at"] is None:
+            await mismatches.resolve(_door(request).database, parked, row, word, names.get("workflowId"))
+        return JSONResponse({**names, "commandId": caller.command_id, "status": "EFFECTIVE"})
+
     return router
 
 
-async def _resolved_beside(
-    database: Database, subjects: Subjects, row: Row, caller: Caller, how: _How
-) -> JSONResponse:
-    """Asked once more for the same by the same person, the answer is the same."""
-    names = subjects.named(row["subject"])
-    if row["resolved_at"] is not None and (row["resolution"], row["resolved_by"]) != (how, caller.actor):
-        raise _is_resolved(row)
-    if row["code"] == Code.STORE_BEHIND and how == "retry" and row["resolved_at"] is None:
-        await put_back.expect_back(database, row)
-    if not caller.dry_run:
-        async with database.transaction() as connection:
-            await exceptions.resolve_one(connection, row["id"], resolution=how, by=caller.actor)
-            if "workflowId" in names and await _has_workflow(connection, row):
-                await knocks.add(connection, Knock(names["workflowId"]))
-    return JSONResponse({**names, "commandId": caller.command_id, "status": "EFFECTIVE"})
+async def expect_free(database: Database, subject: str, caller: Caller) -> None:
+    """Nobody else works on what waits for a person of an order or a parcel. Raises Refused, saying who does.
+
+    Asked once more by the same command, the first answer stands."""
+    for row in await exceptions.claimed(database, subject):
+        await _expect_free(database, row, caller)
 
 
-async def _has_workflow(connection: Connection, row: Row) -> bool:
-    """What has no facts has no workflow; but for a store that was put back, which may have lost them."""
-    if row["code"] == Code.STORE_BEHIND:
-        return True
-    found = await connection.execute(_HAS_FACTS, {"stream": row["stream"]})
-    return await found.fetchone() is not None
+async def _expect_free(database: Database, row: Row, caller: Caller) -> None:
+    try:
+        exceptions.expect_free(row, caller.actor)
+    except Refused:
+        if await _is_new(database, caller):
+            raise
 
 
 async def _refuse_when_resolved(database: Database, row: Row, caller: Caller) -> None:
     """Asked once more by the same command, the first answer stands; another exception is another one."""
-    if row["resolved_at"] is None:
-        return
-    if await database.fetch_one(receipts.FIND, command_id=caller.command_id) is None:
+    if row["resolved_at"] is not None and await _is_new(database, caller):
         raise _is_resolved(row)
+
+
+async def _is_new(database: Database, caller: Caller) -> bool:
+    return await database.fetch_one(receipts.FIND, command_id=caller.command_id) is None
 
 
 def _is_resolved(row: Row) -> Refused:

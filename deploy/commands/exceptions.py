@@ -65,7 +65,7 @@ def show(about: Waiting) -> None:
 @app.command(epilog=EXIT_CODES)
 @shared(about=Waiting)
 def claim(about: Waiting) -> None:
-    """Say that you work on it; refused while somebody else does."""
+    """Say that you work on it: until it is released nobody else retries, skips or cancels by it."""
     about.show(about.door.ask("POST", f"{about.path}/claim"), _told)
 
 
@@ -79,14 +79,14 @@ def release(about: Waiting) -> None:
 @app.command(epilog=examples("tandem exceptions retry 0199…", "tandem exceptions retry 0199… --wait"))
 @shared(about=Waiting, wish=Sending)
 def retry(about: Waiting, wish: Sending, *, reason: Because = None, note: Note = None) -> None:
-    """Have the step tried again at once, for instance after the data were changed."""
+    """Have the step or the record tried again at once, or what does not add up looked at again."""
     wish.send(about, "POST", "/retry", given(reason=reason, note=note))
 
 
 @app.command(epilog=examples("tandem exceptions skip 0199… --reason 'settled with the bank'"))
 @shared(about=Waiting, wish=Sending)
 def skip(about: Waiting, wish: Sending, *, reason: Because = None, note: Note = None) -> None:
-    """Leave the step out, where that is safe: what it was for has been settled elsewhere."""
+    """Leave the step out, where that is safe; a record that was set aside is discarded, and --reason kept."""
     wish.send(about, "POST", "/skip", given(reason=reason, note=note))
 
 
@@ -121,7 +121,9 @@ def _told(seen: Json) -> list[str]:
         f"Claimed: {seen['claimedBy'] or 'by nobody'}",
     ]
     if seen["resolvedAt"]:
-        return [*lines, f"Done:    {seen['resolution']} by {seen['resolvedBy']} at {seen['resolvedAt']}"]
+        because = f": {seen['because']}" if seen.get("because") else ""
+        done = f"Done:    {seen['resolution']} by {seen['resolvedBy']} at {seen['resolvedAt']}{because}"
+        return [*lines, done]
     return [*lines, *(f"Next:    {_line(seen, way)}" for way in seen["resolutions"])]
 
 
@@ -130,4 +132,5 @@ def _line(seen: Json, way: str) -> str:
     if way == "change-data":
         name = "fulfillment address" if "fulfillmentId" in seen else "order update"
         return f"tandem {name} {seen['subject']} …, then tandem exceptions retry {seen['id']}"
-    return f"tandem exceptions {way} {seen['id']}"
+    why = " --reason WHY" if way == "skip" and seen["stepKey"] == "RECORD_BLOCKED" else ""
+    return f"tandem exceptions {way} {seen['id']}{why}"

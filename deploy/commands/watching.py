@@ -44,7 +44,7 @@ _STAGES = {
     "SHIPPED": "shipped",
 }
 _ENDS = ("SHIPPED", "CANCELLED", "FAILED")
-_FINAL = ("EFFECTIVE", "REJECTED", "SUPERSEDED")
+FINAL = ("EFFECTIVE", "REJECTED", "SUPERSEDED")
 
 Show = Callable[[Json], None]
 
@@ -88,7 +88,7 @@ def wait_for_receipt(door: Door, command_id: str, *, timeout: float | None) -> J
     again = f"tandem command show {command_id} --watch"
 
     def settled(seen: Json) -> bool:
-        return seen["status"] in _FINAL
+        return seen["status"] in FINAL
 
     # The end is told at once, and what comes before it after a second at the latest.
     watch = Watch(f"/commands/{command_id}", settled, show, again, patience="wait=1")

@@ -11,7 +11,7 @@ from deploy.commands.options import Key, Timeout
 from deploy.commands.rest import OTHERWISE, Json, refused
 from deploy.commands.shown import answer_lines, rehearsal_lines
 from deploy.commands.subjects import Subject, Thing
-from deploy.commands.watching import wait_for_receipt
+from deploy.commands.watching import FINAL, wait_for_receipt
 
 HoldReason = Literal[
     "OPERATOR_PAUSE", "CUSTOMER_REQUEST", "AWAITING_PAYMENT", "INCORRECT_ADDRESS", "INVENTORY", "QUALITY",
@@ -94,7 +94,7 @@ class Sending:
         )
         if self.dry_run:
             about.show(answer, rehearsal_lines)
-        elif self.wait:
+        elif self.wait and answer["status"] not in FINAL:
             end_with(about, wait_for_receipt(door, answer["commandId"], timeout=self.timeout))
         else:
             about.show(answer, answer_lines)

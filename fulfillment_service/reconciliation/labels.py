@@ -21,7 +21,8 @@ ENDS: LiteralString = "'FulfillmentCancelled', 'FulfillmentFailed', 'HandedOver'
 
 def label_rule(journal: FulfillmentJournal, carrier: Carrier, settings: HousekeepingSettings) -> Rule:
     """Asks the carrier once about each label that its parcel was not handed over with."""
-    return ending_rule("labels", ENDS, partial(_audited, carrier), journal, settings)
+    finds = (Kind.LABEL_LEFT,)
+    return ending_rule("labels", ENDS, partial(_audited, carrier), journal, settings, finds=finds)
 
 
 async def _audited(carrier: Carrier, change: Change[Fulfillment, FulfillmentEvent]) -> list[Finding]:

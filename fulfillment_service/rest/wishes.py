@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path
 from fastapi.responses import JSONResponse
 
 from contracts import fulfillment as contract
+from contracts.chassis import triage
 from contracts.chassis.documents import GRANTED
 from contracts.chassis.receipts import request_hash
 from contracts.chassis.requests import Caller, answered
@@ -134,6 +135,7 @@ async def resolve_exception(
 ) -> JSONResponse:
     """What made the trouble is tried again, or left out where that is safe; /exceptions has each alone."""
     payload = WishPayload(resolution=body.resolution if body else None)
+    await triage.expect_free(door.database, await fulfillment_id_of(door, fulfillment_id), caller)
     return await submit(door, caller, fulfillment_id, "resolveException", _because(body, payload))
 
 

@@ -76,7 +76,8 @@ class Books:
 
 def money_rule(journal: OrderJournal, payments: Payments, settings: HousekeepingSettings) -> Rule:
     """Asks the provider once about each order that ended and that it had ever reserved money for."""
-    return ending_rule("money", ENDS, partial(_audited, payments), journal, settings)
+    finds = (Kind.PAYMENT_LEFT, Kind.CAPTURE_MISSING, Kind.CAPTURE_WRONG)
+    return ending_rule("money", ENDS, partial(_audited, payments), journal, settings, finds=finds)
 
 
 async def _audited(payments: Payments, change: Change[Order, OrderEvent]) -> list[Finding]:

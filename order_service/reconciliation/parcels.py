@@ -1,5 +1,6 @@
 """Parcels that were heard of and that no order asked for."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import LiteralString
 
@@ -11,8 +12,7 @@ from contracts.chassis.settings import HousekeepingSettings
 
 PAGE = 500
 
-# In the order they were heard; what is younger may still be joined by what commits late.
-_HEARD: LiteralString = """
+_FIRST: LiteralString = """
     select
         heard.order_id,
         heard.stream,
@@ -21,16 +21,25 @@ _HEARD: LiteralString = """
     from heard
     left join order_view using (order_id)
     where heard.sequence = 1
+    """
+
+_OF_ORDER: LiteralString = _FIRST + "and heard.order_id = %(order_id)s"
+
+# In the order they were heard; what is younger may still be joined by what commits late.
+_HEARD: LiteralString = (
+    _FIRST
+    + """
       and (heard.heard_at, heard.stream) > (%(after_at)s, %(after)s)
       and heard.heard_at >= %(after_at)s
       and heard.heard_at < now() - %(quiet)s
     order by heard.heard_at, heard.stream
     limit %(limit)s
     """
+)
 
 
 def heard_parcel_rule(database: Database, settings: HousekeepingSettings) -> Rule:
-    """Looks at each parcel once, when it was heard of."""
+    """Looks at each parcel once, when it was heard of, and at an order's when a person retries that."""
 
     async def look(cursor: str) -> Seen:
         at, _, stream = cursor.partition(" ")
@@ -45,7 +54,11 @@ def heard_parcel_rule(database: Database, settings: HousekeepingSettings) -> Rul
         last = f"{rows[-1]['heard_at'].isoformat()} {rows[-1]['stream']}" if rows else cursor
         return Seen(findings, last, has_more=len(rows) == PAGE)
 
-    return Rule("heard-parcels", look)
+    async def again(stream: str) -> Sequence[Finding]:
+        rows = await database.fetch(_OF_ORDER, order_id=contract.order_id_of(stream))
+        return [_finding(row) for row in rows if not _is_asked_for(row)]
+
+    return Rule("heard-parcels", look, kinds=(Kind.FULFILLMENT_UNKNOWN,), again=again)
 
 
 def _is_asked_for(row: Row) -> bool:

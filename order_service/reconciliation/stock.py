@@ -8,6 +8,7 @@ from typing import LiteralString
 from contracts import order as contract
 from contracts.chassis.errors import Refused
 from contracts.chassis.event_store import Cause
+from contracts.chassis.housekeeping.open_streams import resolutions
 from contracts.chassis.postgres import Connection, Database, Row
 from contracts.chassis.reconciler import Finding, Kind, Repair, Rule, Seen
 from contracts.chassis.settings import HousekeepingSettings
@@ -44,7 +45,8 @@ _KEPT: LiteralString = """
         max(order_view.version) as version
     from stock_ledger
     left join order_view using (order_id)
-    where state in ('HELD', 'CONFIRMED')
+    where order_id > %(after)s
+      and state in ('HELD', 'CONFIRMED')
       and stock_ledger.moved_at < now() - %(quiet)s
       and (
           order_view.order_id is null
@@ -57,9 +59,10 @@ _KEPT: LiteralString = """
     """
 
 _MISSING: LiteralString = """
-    select order_id, version, step, status
+    select order_id, version, step, status, document
     from order_view
-    where step in ('authorize', 'confirm', 'start-fulfillment', 'await-outcome')
+    where order_id > %(after)s
+      and step in ('authorize', 'confirm', 'start-fulfillment', 'await-outcome')
       and stage <> 'PENDING'
       and updated_at < now() - %(quiet)s
       and not exists (
@@ -72,22 +75,24 @@ _MISSING: LiteralString = """
 
 
 def stock_rule(database: Database, journal: OrderJournal, settings: HousekeepingSettings) -> Rule:
-    """Looks at the stock as a whole, now and then."""
+    """Looks at the stock as a whole, now and then: the sums, and then order by order, a page at a time."""
 
-    async def look(_: str) -> Seen:
+    async def look(cursor: str) -> Seen:
+        asked = {"quiet": settings.quiet, "after": cursor, "limit": PAGE}
         sums = await database.fetch(_SUMS)
-        kept = await database.fetch(_KEPT, quiet=settings.quiet, limit=PAGE)
-        missing = await database.fetch(_MISSING, quiet=settings.quiet, limit=PAGE)
+        kept = await database.fetch(_KEPT, **asked)
+        missing = await database.fetch(_MISSING, **asked)
         wrong = {row["sku"] for row in sums}
-        return Seen(
-            [
-                *map(_wrong_sum, sums),
-                *(_kept(row, journal, is_safe=wrong.isdisjoint(row["skus"])) for row in kept),
-                *map(_missing, missing),
-            ]
-        )
+        findings = [
+            *map(_wrong_sum, sums),
+            *(_kept(row, journal, is_safe=wrong.isdisjoint(row["skus"])) for row in kept),
+            *map(_missing, missing),
+        ]
+        # Of two full pages the one that reached less far: what the other saw further on comes once more.
+        full = [page[-1]["order_id"] for page in (kept, missing) if len(page) == PAGE]
+        return Seen(findings, min(full, default=""), has_more=bool(full))
 
-    return Rule("stock", look, EVERY)
+    return Rule("stock", look, EVERY, (Kind.STOCK_SUM, Kind.STOCK_KEPT, Kind.STOCK_MISSING))
 
 
 def _wrong_sum(row: Row) -> Finding:
@@ -151,4 +156,5 @@ def _missing(row: Row) -> Finding:
         {"step": row["step"], "status": row["status"]},
         mark=f"v{row['version']}",
         version=row["version"],
+        resolutions=resolutions(row),
     )

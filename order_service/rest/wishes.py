@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from contracts import order as contract
+from contracts.chassis import triage
 from contracts.chassis.documents import GRANTED
 from contracts.chassis.receipts import request_hash
 from contracts.chassis.requests import Caller, answered
@@ -103,6 +104,7 @@ async def resolve_exception(
     """What made the trouble is tried again, or left out where that is safe; /exceptions has each alone."""
     asked = body or Resolve()
     wish = _because(asked, WishPayload(resolution=asked.resolution))
+    await triage.expect_free(door.database, order_id_of(workflow_id), caller)
     return await submit(door, caller, order_id_of(workflow_id), "resolveException", wish=wish)
 
 

@@ -5,6 +5,7 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -13,9 +14,10 @@ from contracts.chassis import inbox
 from contracts.chassis.housekeeping.queues import queue_rule
 from contracts.chassis.inbox import Inbox
 from contracts.chassis.kafka.records import IncomingRecord
-from contracts.chassis.postgres import Database, Row
+from contracts.chassis.postgres import Connection, Database, Row
 from contracts.chassis.reconciler import Finding, Kind, Reconciler
 from contracts.chassis.settings import HousekeepingSettings
+from contracts.envelope import Event
 from fulfillment_service import consumer as fulfillments_consumer
 from order_service import consumer as orders_consumer
 from tests.integration.doors import Doors, Service, open_doors
@@ -24,15 +26,16 @@ from tests.integration.hostile import ADDRESS, ORDER, UNKNOWN_ORDER
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SERVICES: tuple[Service, ...] = ("orders", "fulfillments")
-ADA = {"X-Actor": "ada"}
 SECRET = "Adalia Hostilia"
+BLOCKED = "ORD-1703123456789-BLOCKED00"
 SEEN = [
     *(("known", kind) for kind in Kind if kind not in (Kind.RECORD_BLOCKED, Kind.OUTBOX_OLD)),
     ("unknown", Kind.STOCK_KEPT),
     ("TEAPOT", Kind.STOCK_SUM),
 ]
 """What rules find in streams and ledgers, and of what; the other two kinds are about the queues."""
-_offsets = count()
+CONSUMERS: dict[Service, Any] = {"orders": orders_consumer, "fulfillments": fulfillments_consumer}
+_numbers = count(1)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -56,24 +59,53 @@ async def found(database: Database, finding: Finding) -> UUID:
     return row["id"]
 
 
-async def set_aside(doors: Doors, service: Service, key: bytes | None) -> Row:
-    """The exception about a record that no service of ours has written, of this key."""
+async def told_of_queues(doors: Doors, service: Service) -> Row:
+    """The exception that the reconciler raises about what has been set aside just now."""
     database = doors.databases[service]
-    of_service = {"orders": orders_consumer, "fulfillments": fulfillments_consumer}[service]
-    record = IncomingRecord("a-topic", 0, next(_offsets), key, {}, SECRET.encode())
-    await Inbox(database, of_service.CONSUMER, of_service.effect).apply([record])
     await database.execute("update parked set parked_at = parked_at - interval '1 day'")
-    before = await database.fetch("select id from exceptions where step = 'RECORD_BLOCKED'")
+    await database.execute("update outbox set parked_at = parked_at - interval '1 day'")
+    before = {row["id"] for row in await database.fetch("select id from exceptions")}
     await Reconciler(database, [queue_rule(database, service, HousekeepingSettings())]).run()
     rows = await database.fetch("select * from exceptions where step = 'RECORD_BLOCKED'")
-    (row,) = [row for row in rows if row["id"] not in {each["id"] for each in before}]
+    (row,) = [row for row in rows if row["id"] not in before]
     return row
 
 
-async def asked(doors: Doors, service: Service, way: str, exception_id: UUID, **body: Any) -> Any:
-    method = "GET" if way == "" else "POST"
+async def cannot_be_applied(doors: Doors, service: Service, key: bytes | None) -> Row:
+    """The exception about a record that no service of ours has written, of this key."""
+    database, consumer = doors.databases[service], CONSUMERS[service]
+    record = IncomingRecord("a-topic", 0, next(_numbers), key, {}, SECRET.encode())
+    await Inbox(database, consumer.CONSUMER, consumer.effect).apply([record])
+    return await told_of_queues(doors, service)
+
+
+async def cannot_be_sent(doors: Doors, service: Service, key: str, topic: str) -> Row:
+    """The exception about a record that the broker will never take."""
+    await doors.databases[service].execute(
+        """
+        insert into outbox (bucket, key, topic, headers, body, attempts, last_error, parked_at)
+        values (0, %(key)s, %(topic)s, '{}', '', 3, 'Unsendable', now())
+        """,
+        key=key,
+        topic=topic,
+    )
+    return await told_of_queues(doors, service)
+
+
+async def asked(
+    doors: Doors, service: Service, way: str, exception_id: UUID, by: str = "ada", **body: Any
+) -> httpx.Response:
+    method = "POST" if way else "GET"
     path = f"/exceptions/{exception_id}{way}"
-    return await doors.http[service].request(method, path, json=body or None, headers=ADA)
+    return await doors.http[service].request(method, path, json=body or None, headers={"X-Actor": by})
+
+
+async def shown(doors: Doors, service: Service, exception_id: UUID) -> dict[str, Any]:
+    """As it is shown alone, and nothing that a stranger wrote is quoted."""
+    answer = await asked(doors, service, "", exception_id)
+    assert answer.status_code == 200
+    assert SECRET not in answer.text
+    return answer.json()
 
 
 async def expect_deliverable(doors: Doors) -> None:
@@ -89,39 +121,149 @@ async def expect_deliverable(doors: Doors) -> None:
 async def test_whatever_it_is_about_it_is_shown_claimed_and_resolved(
     doors: Doors, service: Service, subject: str, kind: Kind
 ):
-    """Of an order, of a parcel, of one that nobody knows, and of an article."""
-    order_id = await doors.order(ORDER) if subject == "known" else UNKNOWN_ORDER
-    if service == "fulfillments" and subject == "known":
-        of = await doors.parcel(order_id, ADDRESS)
-    else:
-        of = fulfillment.fulfillment_id(order_id, 1) if service == "fulfillments" else order_id
-    of = subject if subject == "TEAPOT" else of
-    stream = {"orders": order.stream, "fulfillments": fulfillment.stream}[service](of)
-    if subject == "TEAPOT":
-        stream = f"stock-{of}"
+    """Of an order, of a parcel, of one that nobody knows, and of an article; by each way that is offered."""
+    of, stream = await about(doors, service, subject)
     database = doors.databases[service]
     for how in ("retry", "skip"):
-        case = Finding(kind, of, stream, "it is wrong", {}, mark=f"{how}-{next(_offsets)}")
+        # Told once a day: each one is another case.
+        case = Finding(kind, of, stream, "it is wrong", {}, mark=f"{how}-{next(_numbers)}")
         one = await found(database, case)
         listed = await doors.http[service].get("/exceptions", params={"subject": of})
         assert str(one) in {each["id"] for each in listed.json()["exceptions"]}
-        for way in ("", "/claim", "/release"):
+        assert (await shown(doors, service, one))["resolutions"] == ["retry", "skip"]
+        for way in ("/claim", "/release"):
             assert (await asked(doors, service, way, one)).status_code == 200
-        assert (await asked(doors, service, f"/{how}", one)).status_code == 200
-        assert (await asked(doors, service, "", one)).json()["resolution"] == how
+        refused = await asked(doors, service, "/cancel", one)
+        assert (refused.status_code, refused.json()["allowedActions"]) == (409, ["retry", "skip"])
+        rehearsed = await asked(doors, service, f"/{how}?dryRun=true", one)
+        assert (rehearsed.status_code, rehearsed.json()["receiptStatus"]) == (200, "EFFECTIVE")
+        for _ in range(2):
+            assert (await asked(doors, service, f"/{how}", one, reason="seen")).status_code == 200
+        done = await shown(doors, service, one)
+        assert (done["resolution"], done["resolvedBy"], done["because"]) == (how, "ada", "seen")
     await expect_deliverable(doors)
 
 
-@pytest.mark.parametrize("key", [None, b"", SECRET.encode(), b"ORD-1703123456789-BLOCKED00"])
+async def about(doors: Doors, service: Service, subject: str) -> tuple[str, str]:
+    """What it is about, and its stream."""
+    if subject == "TEAPOT":
+        return subject, f"stock-{subject}"
+    order_id = await doors.order(ORDER) if subject == "known" else UNKNOWN_ORDER
+    if service == "orders":
+        return order_id, order.stream(order_id)
+    parcel = fulfillment.fulfillment_id(order_id, 1)
+    if subject == "known":
+        parcel = await doors.parcel(order_id, ADDRESS)
+    return parcel, fulfillment.stream(parcel)
+
+
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_record_of_nobody_is_shown(doors: Doors, service: Service, key: bytes | None):
-    """A keyless one and a stranger's key among them: the list with it in it is answered."""
-    row = await set_aside(doors, service, key)
+async def test_what_can_be_cancelled_is_cancelled(doors: Doors, service: Service):
+    """By the exception that offers it, as by the wish that anyone may send for that."""
+    of, stream = await about(doors, service, "known")
+    ways: Any = ("retry", "skip", "cancel")
+    one = await found(
+        doors.databases[service], Finding(Kind.NO_PROGRESS, of, stream, "it waits", {}, resolutions=ways)
+    )
+    assert (await shown(doors, service, one))["resolutions"] == list(ways)
+    assert (await asked(doors, service, "/cancel", one)).status_code == 200
+
+
+@pytest.mark.parametrize("key", [None, b"", SECRET.encode(), BLOCKED.encode()])
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_record_that_nobody_can_apply_is_discarded_with_a_reason(
+    doors: Doors, service: Service, key: bytes | None
+):
+    """A keyless one and a stranger's among them; let in again it fails again, and says so."""
+    row = await cannot_be_applied(doors, service, key)
     listed = await doors.http[service].get("/exceptions")
-    assert listed.status_code == 200
     assert str(row["id"]) in {each["id"] for each in listed.json()["exceptions"]}
-    shown = await asked(doors, service, "", row["id"])
-    assert (shown.status_code, shown.json()["stepKey"]) == (200, "RECORD_BLOCKED")
-    for way in ("/claim", "/release"):
-        assert (await asked(doors, service, way, row["id"])).status_code == 200
+    assert SECRET not in listed.text
+    seen = await shown(doors, service, row["id"])
+    assert (seen["stepKey"], seen["resolutions"]) == ("RECORD_BLOCKED", ["retry", "skip"])
+    assert seen.get("orderId") == (BLOCKED if key == BLOCKED.encode() else None)
+    again = await asked(doors, service, "/retry", row["id"])
+    assert (again.status_code, "not an event of ours" in again.json()["detail"]) == (409, True)
+    assert (await asked(doors, service, "/skip", row["id"])).status_code == 422
+    assert (await shown(doors, service, row["id"]))["resolvedAt"] is None
+    assert (await asked(doors, service, "/skip", row["id"], reason="sent by a test")).status_code == 200
+    done = await shown(doors, service, row["id"])
+    assert (done["resolution"], done["resolvedBy"], done["because"]) == ("skip", "ada", "sent by a test")
+    left = await doors.databases[service].fetch("select * from parked where outcome is null")
+    assert left == []
     await expect_deliverable(doors)
+
+
+async def test_what_was_set_aside_is_let_in_once_it_can_be(doors: Doors):
+    """With everything behind it, in order; then it waits for nobody."""
+    order_id = await doors.order(ORDER)
+    await doors.parcel(order_id, ADDRESS)
+    told = await doors.databases["fulfillments"].fetch(
+        "select * from outbox where key = %(id)s order by id", id=order_id
+    )
+    box = Inbox(doors.databases["orders"], orders_consumer.CONSUMER, fails)
+    await box.apply([doors.record(row) for row in told])
+    row = await told_of_queues(doors, "orders")
+    assert (await shown(doors, "orders", row["id"]))["orderId"] == order_id
+    assert (await asked(doors, "orders", "/retry", row["id"])).status_code == 200
+    done = await shown(doors, "orders", row["id"])
+    assert (done["resolution"], done["resolvedBy"]) == ("retry", "ada")
+    heard = await doors.databases["orders"].fetch(
+        "select sequence from heard where order_id = %(id)s order by sequence", id=order_id
+    )
+    assert [each["sequence"] for each in heard] == list(range(1, len(told) + 1))
+
+
+async def fails(_connection: Connection, _event: Event) -> None:
+    raise KeyError(SECRET)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_an_event_that_could_not_be_sent_is_sent_again_and_never_left_out(
+    doors: Doors, service: Service
+):
+    """Whoever reads its stream is promised that no number is missing."""
+    topic = {"orders": order.TOPIC, "fulfillments": fulfillment.TOPIC}[service]
+    row = await cannot_be_sent(doors, service, BLOCKED, topic)
+    seen = await shown(doors, service, row["id"])
+    assert (seen["orderId"], seen["resolutions"]) == (BLOCKED, ["retry"])
+    assert (await asked(doors, service, "/skip", row["id"], reason="away with it")).status_code == 409
+    assert (await asked(doors, service, "/retry", row["id"])).status_code == 200
+    (kept,) = await outbox_of(doors, service, row)
+    assert (kept["parked_at"], kept["attempts"]) == (None, 0)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_dead_letter_that_could_not_be_sent_may_be_discarded(doors: Doors, service: Service):
+    """It has no place in a stream, and what it tells of is kept where it was set aside."""
+    row = await cannot_be_sent(doors, service, f"dlq:{SECRET}", "a-topic.dlq")
+    seen = await shown(doors, service, row["id"])
+    assert (seen["subject"], seen["resolutions"]) == (row["stream"], ["retry", "skip"])
+    assert (await asked(doors, service, "/skip", row["id"], reason="too large")).status_code == 200
+    assert await outbox_of(doors, service, row) == []
+
+
+async def outbox_of(doors: Doors, service: Service, row: Row) -> list[Row]:
+    return await doors.databases[service].fetch(
+        "select * from outbox where id = %(id)s", id=row["evidence"]["id"]
+    )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_claim_binds_the_others(doors: Doors, service: Service):
+    """Whoever else resolves it is told who works on it and what lifts that; unclaimed it is free for all."""
+    of, stream = await about(doors, service, "known")
+    resolve = f"/{service}/{of}/exceptions/resolve"
+    one = await found(doors.databases[service], Finding(Kind.NO_PROGRESS, of, stream, "it waits", {}))
+    assert (await asked(doors, service, "/claim", one, by="ada")).status_code == 200
+    answers = [
+        await asked(doors, service, way, one, by="bob") for way in ("/claim", "/retry", "/skip", "/cancel")
+    ]
+    answers.append(await doors.http[service].post(resolve, headers={"X-Actor": "bob"}))
+    for answer in answers:
+        said = answer.json()
+        assert (answer.status_code, said["code"], said["claimedBy"]) == (409, "ALREADY_CLAIMED", "ada")
+        assert f"release` of exception {one}" in said["detail"]
+    assert (await doors.http[service].post(resolve, headers={"X-Actor": "ada"})).status_code == 200
+    assert (await asked(doors, service, "/release", one, by="bob")).status_code == 200
+    assert (await asked(doors, service, "/retry", one, by="bob")).status_code == 200

@@ -221,7 +221,7 @@ def _rows(evidence: Evidence, inspection: Inspection) -> Iterator[Reason]:
             f"Kafka does not take one of its events, which was set aside at {clock(evidence.unsendable_at)}",
             since=evidence.unsendable_at,
             stops=False,
-            unblock=(Unblock(who=_ENGINEER, how="look at the record in the outbox"),),
+            unblock=(Unblock(who=_ENGINEER, how="mend why, then tandem exceptions retry"),),
         )
 
 

@@ -1,13 +1,13 @@
 """The streams that ended since the last look, each once."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from itertools import takewhile
 from typing import LiteralString, TypeVar
 
 from contracts.chassis.errors import Unavailable
 from contracts.chassis.event_store import Change, Fact, Journal
-from contracts.chassis.reconciler import Finding, Rule, Seen
+from contracts.chassis.reconciler import Finding, Kind, Rule, Seen
 from contracts.chassis.settings import HousekeepingSettings
 
 S = TypeVar("S")
@@ -45,8 +45,10 @@ def ending_rule(
     audit: Callable[[Change[S, F]], Awaitable[Sequence[Finding]]],
     journal: Journal[S, F],
     settings: HousekeepingSettings,
+    *,
+    finds: Collection[Kind],
 ) -> Rule:
-    """Audits each stream once after a fact of one of these types, given as SQL, ended it.
+    """Audits each stream once after a fact of one of these types, given as SQL, ended it; retried, once more.
 
     When the audit raises Unavailable, the next look begins with that stream."""
     since: LiteralString = SINCE.format(ends=ends)
@@ -70,4 +72,8 @@ def ending_rule(
         is_full = len(settled) == PAGE and reached == str(settled[-1]["position"])
         return Seen(findings, reached, has_more=is_full)
 
-    return Rule(name, look)
+    async def again(stream: str) -> Sequence[Finding]:
+        change = await journal.read(stream)
+        return await audit(change) if change else []
+
+    return Rule(name, look, kinds=finds, again=again)

@@ -1,9 +1,10 @@
 """Open streams that nothing runs for, or that nobody moves: both services look for these among their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
+from contracts.chassis.faults import Resolution
 from contracts.chassis.postgres import Database, Row
 from contracts.chassis.reconciler import Finding, Kind, Repair, Rule, Seen, knocking
 from contracts.chassis.settings import HousekeepingSettings
@@ -20,6 +21,12 @@ class Subject:
     """The column of the view that names one."""
     stream: Callable[[str], str]
     workflow_id: Callable[[str], str]
+
+
+def resolutions(row: Row) -> Sequence[Resolution]:
+    """What a person may do about an order or a parcel; its view tells whether it can still be cancelled."""
+    is_free = "cancel" in row["document"]["allowedActions"]
+    return ("retry", "skip", "cancel") if is_free else ("retry", "skip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +99,5 @@ def _finding(subject: Subject, row: Row, presence: Presence, case: Case) -> Find
         mark=presence.mark(row["version"]),
         version=row["version"],
         repair=case.repair,
+        resolutions=resolutions(row),
     )

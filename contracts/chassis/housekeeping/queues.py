@@ -1,11 +1,17 @@
 """What waits in a service's queues longer than it should: events for Kafka, records that were set aside."""
 
-from typing import LiteralString
+from collections.abc import Sequence
+from typing import Literal, LiteralString
 
 from contracts.chassis import outbox
+from contracts.chassis.faults import Resolution
+from contracts.chassis.parking import is_dead_letters, told_of
 from contracts.chassis.postgres import Connection, Database, Row
 from contracts.chassis.reconciler import Finding, Kind, Repair, Rule, Seen
 from contracts.chassis.settings import HousekeepingSettings
+from contracts.values import ORDER_ID
+
+Where = Literal["outbox", "inbox"]
 
 PAGE = 200
 
@@ -20,21 +26,32 @@ _OUTBOX: LiteralString = """
     limit 1
     """
 
+# What is told and open leaves its place in the page to what is not.
 _BLOCKED: LiteralString = """
-    select key as order_id, id, topic, last_error as reason
+    select key, id, topic, last_error as reason
     from outbox
     where published_at is null
       and parked_at < now() - %(quiet)s
+      and not exists (
+          select from exceptions where stream = 'outbox-' || outbox.id and resolved_at is null
+      )
     order by id
     limit %(limit)s
     """
 
 _PARKED: LiteralString = """
-    select distinct on (order_id) order_id, id, topic, reason
-    from parked
-    where outcome is null
-      and parked_at < now() - %(stalled)s
-    order by order_id, id
+    select key, id, topic, reason
+    from (
+        select distinct on (order_id) order_id as key, id, topic, reason
+        from parked
+        where outcome is null
+          and parked_at < now() - %(stalled)s
+        order by order_id, id
+    ) as first_of_order
+    where not exists (
+        select from exceptions where stream = 'inbox-' || first_of_order.id and resolved_at is null
+    )
+    order by id
     limit %(limit)s
     """
 
@@ -49,8 +66,8 @@ def queue_rule(database: Database, service: str, settings: HousekeepingSettings)
         return Seen(
             [
                 *(_old(row, service) for row in oldest),
-                *(_blocked(row, "be sent", "outbox") for row in blocked),
-                *(_blocked(row, "be applied", "inbox") for row in parked),
+                *(_blocked(row, "outbox") for row in blocked),
+                *(_blocked(row, "inbox") for row in parked),
             ]
         )
 
@@ -75,12 +92,23 @@ async def _wake(connection: Connection) -> None:
     connection.bells.add(outbox.CHANNEL)
 
 
-def _blocked(row: Row, what: str, where: str) -> Finding:
+def _blocked(row: Row, where: Where) -> Finding:
+    """The first of its order. A key that is no order's is not told: a stranger may have written anything."""
+    name = f"{where}-{row['id']}"
+    key = told_of(row["key"])
+    what = "sent" if where == "outbox" else "applied"
     return Finding(
         Kind.RECORD_BLOCKED,
-        row["order_id"],
-        f"{where}-{row['order_id']}",
-        f"a record of {row['order_id']} can never {what} as it is; later ones wait behind it",
+        key if ORDER_ID.fullmatch(key) else name,
+        name,
+        f"a record can never be {what} as it is, and those of its order wait behind it",
         {"where": where, "id": row["id"], "topic": row["topic"], "reason": row["reason"]},
-        mark=f"{where}/{row['id']}",
+        mark=name,
+        resolutions=_ways(where, row["topic"]),
     )
+
+
+def _ways(where: Where, topic: str) -> Sequence[Resolution]:
+    """An event of ours is not left out: who reads its stream is promised that no number is missing."""
+    is_an_event = where == "outbox" and not is_dead_letters(topic)
+    return ("retry",) if is_an_event else ("retry", "skip")

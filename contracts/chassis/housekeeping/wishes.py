@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import LiteralString
 
-from contracts.chassis.housekeeping.open_streams import Subject
+from contracts.chassis.housekeeping.open_streams import Subject, resolutions
 from contracts.chassis.postgres import Database, Row
 from contracts.chassis.reconciler import Finding, Kind, Repair, Rule, Seen
 from contracts.chassis.settings import HousekeepingSettings
@@ -76,4 +76,5 @@ def _finding(subject: Subject, row: Row, repair: Callable[[Row], Repair]) -> Fin
         mark=command_id,
         version=row["version"],
         repair=None if is_over else repair(row),
+        resolutions=resolutions(row),
     )

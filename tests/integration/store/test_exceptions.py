@@ -163,3 +163,20 @@ async def test_nobody_raised_it(database: Database):
     """An unknown id is not found."""
     with pytest.raises(NotFound):
         await exceptions.claim(database, uuid4(), "ada")
+
+
+async def test_what_is_claimed_is_free_for_whoever_claimed_it_alone(database: Database):
+    """Unclaimed and released it is free for all, and so is what is resolved; the refusal names the way in."""
+    row = await raised(database)
+    exceptions.expect_free(row, "bob")
+    row = await exceptions.claim(database, row["id"], "ada")
+    exceptions.expect_free(row, "ada")
+    with pytest.raises(Refused, match="ada works on it; `release` of exception") as refusal:
+        exceptions.expect_free(row, "bob")
+    assert (refusal.value.code, refusal.value.extensions["claimedBy"]) == (Code.ALREADY_CLAIMED, "ada")
+    assert [each["id"] for each in await exceptions.claimed(database, "1")] == [row["id"]]
+    exceptions.expect_free(await exceptions.release(database, row["id"]), "bob")
+    assert await exceptions.claimed(database, "1") == []
+    await exceptions.claim(database, row["id"], "ada")
+    await resolved(database)
+    exceptions.expect_free(await exceptions.find(database, row["id"]), "bob")

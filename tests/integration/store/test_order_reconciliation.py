@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from contracts import order as contract
-from contracts.chassis import knocks
+from contracts.chassis import exceptions, knocks, told
 from contracts.chassis.errors import Unavailable
 from contracts.chassis.event_store import Cause, Change
 from contracts.chassis.external_calls import ExternalCalls, Known
@@ -53,6 +53,7 @@ from order_service.reconciliation import (
     money,
     money_rule,
     open_order_rule,
+    stock,
     stock_rule,
     wish_rule,
 )
@@ -146,6 +147,13 @@ class House:
             "select kind, subject, action from reconciliations where id > %(id)s order by id", id=before
         )
         return [(row["kind"], row["subject"], row["action"]) for row in rows]
+
+    async def retries(self) -> None:
+        """A person has said so of all that is open."""
+        async with self.database.transaction() as connection:
+            for row in await self.rows("select id from exceptions where resolved_at is null"):
+                await exceptions.resolve_one(connection, row["id"], resolution="retry", by="ada")
+                await told.answer(connection, row["id"], "retry", "ada")
 
     async def _last(self) -> int:
         row = await self.database.fetch_one("select coalesce(max(id), 0) as id from reconciliations")
@@ -494,6 +502,57 @@ async def test_stock_is_not_moved_where_the_figures_are_wrong(house: House):
     assert await house.stock(undone) == {"HELD"}
 
 
+async def test_a_full_page_of_what_was_told_hides_nothing(house: House, monkeypatch: pytest.MonkeyPatch):
+    """Page after page, whatever was told of those before."""
+    monkeypatch.setattr(stock, "PAGE", 1)
+    undone = [await house.order(*paid(f"page-{n}"), *cancelled(f"page-{n}")) for n in range(3)]
+    await house.database.execute(
+        "update stock set held = held - 1, available = available + 1 where sku = 'TEAPOT'"
+    )
+    await house.ages()
+    found = [subject for kind, subject, _ in await house.looks() if kind == "STOCK_KEPT"]
+    assert found == undone
+    undone.append(await house.order(*paid("page-3"), *cancelled("page-3")))
+    await house.ages()
+    assert ("STOCK_KEPT", undone[-1], "RAISED") in await house.looks()
+
+
+async def test_what_may_still_be_cancelled_says_so(house: House):
+    """And of an order that has ended it is not offered."""
+    order_id = await house.order(*paid("free"))
+    ended = await house.order(*paid("over"), *cancelled("over"))
+    await house.receipt(ended, "forgotten", "ACCEPTED")
+    async with house.database.transaction() as connection:
+        await inventory.release(connection, order_id)
+        await inventory.release(connection, ended)
+    await house.ages()
+    house.known |= {"over:authorize:1", "over:void:1"}
+    await house.looks()
+    told = await house.rows("select subject, step, resolutions from exceptions")
+    assert {(row["subject"], row["step"], *row["resolutions"]) for row in told} == {
+        (order_id, "STOCK_MISSING", "retry", "skip", "cancel"),
+        (ended, "WISH_UNSETTLED", "retry", "skip"),
+    }
+
+
+async def test_what_is_met_only_once_is_met_again_when_a_person_retries_it(house: House):
+    """A void that is repeated now, and a parcel that is known by now."""
+    order_id = await house.order(*paid("w"), StockReleased(), OrderCancelled(code=Code.CANCELLED_ON_REQUEST))
+    async with house.database.transaction() as connection:
+        await inventory.release(connection, order_id)
+    await house.hears(order_id)
+    await house.ages()
+    told = [("FULFILLMENT_UNKNOWN", order_id, "RAISED"), ("PAYMENT_LEFT", order_id, "RAISED")]
+    assert sorted(await house.looks()) == told
+    assert await house.looks() == []
+    await house.retries()
+    assert sorted(await house.looks()) == told
+    await house.database.execute("delete from heard")
+    await house.retries()
+    assert sorted(await house.looks()) == [("FULFILLMENT_UNKNOWN", order_id, "FOUND_WELL"), told[1]]
+    assert await house.looks() == []
+
+
 async def test_an_order_whose_stock_is_gone_from_the_ledger_is_told(house: House):
     """Nothing can give it back what another order may have by now."""
     order_id = await house.order(*paid("q"), *ASKED_FOR)
@@ -720,7 +779,7 @@ async def test_an_end_that_commits_late_under_a_lower_position_is_audited_too(ho
         return [OrderCancelled(code=Code.CANCELLED_ON_REQUEST)]
 
     journal = journal_of(house.database)
-    rule = endings.ending_rule("late", "'OrderCancelled'", audit, journal, AT_ONCE)
+    rule = endings.ending_rule("late", "'OrderCancelled'", audit, journal, AT_ONCE, finds=())
     late, early = await house.order(), await house.order()
     async with house.database.transaction() as connection:
         await journal.change_in(connection, contract.stream(late), Cause("test"), decide)

@@ -1,14 +1,14 @@
 """The outbox's relay: what moves, what waits, what is set aside."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
 from contracts.chassis import outbox
 from contracts.chassis.errors import Unavailable, Unsendable
 from contracts.chassis.outbox import OutboxRecord, OutboxRelay, OutboxRow, wait
-from contracts.chassis.postgres import Database
+from contracts.chassis.postgres import Connection, Database
 from contracts.chassis.settings import PostgresSettings, RelaySettings
 from tests.integration.store.tally import TOPIC, bucket_of
 
@@ -71,7 +71,8 @@ async def test_a_failed_record_holds_back_its_order_only(database: Database):
     """What follows in its order waits for it, other orders flow, and nothing is out of turn."""
     topic = Topic()
     topic.refusing["1"] = Unavailable()
-    relay = OutboxRelay(database, topic.send, SETTINGS)
+    patient = {"backoff_seconds": 60.0, "max_backoff_seconds": 60.0}
+    relay = OutboxRelay(database, topic.send, SETTINGS.model_copy(update=patient))
     await put(database, "a", "1", "2")
     await put(database, "b", "3")
     assert await relay.turn() == 1
@@ -79,7 +80,8 @@ async def test_a_failed_record_holds_back_its_order_only(database: Database):
     assert await relay.turn() == 0
     assert topic.records == [("b", "3")]
     topic.refusing.clear()
-    await settle(relay)
+    await database.execute("update outbox set next_attempt_at = now()")
+    assert await relay.turn() == 3
     assert topic.of("a") == ["1", "2", "4"]
 
 
@@ -120,6 +122,33 @@ async def test_a_broker_that_is_away_costs_no_row_its_turn(database: Database):
     assert await relay.turn() == 2
 
 
+async def moved(database: Database, move: Callable[[Connection, int], Awaitable[None]]) -> None:
+    """A person has seen to what is parked."""
+    async with database.transaction() as connection:
+        for row in await database.fetch("select id from outbox where parked_at is not null"):
+            await move(connection, row["id"])
+
+
+async def test_what_is_discarded_lets_the_others_go(database: Database):
+    """It never leaves, whatever becomes of the topics; one that is not parked is not discarded."""
+    topic = Topic()
+    topic.refusing["2"] = Unsendable()
+    relay = OutboxRelay(database, topic.send, SETTINGS)
+    await put(database, "a", "1", "2", "3")
+    assert await relay.turn() == 1
+    rows = await database.fetch("select id from outbox where parked_at is null")
+    async with database.transaction() as connection:
+        for row in rows:
+            await outbox.discard(connection, row["id"])
+    await moved(database, outbox.discard)
+    assert await relay.turn() == 1
+    assert topic.of("a") == ["1", "3"]
+    assert [row["body"] for row in await database.fetch("select body from outbox order by id")] == [
+        b"1",
+        b"3",
+    ]
+
+
 async def test_a_record_that_can_never_be_sent_is_parked(database: Database):
     """It blocks its own order until a person helps; every other order flows on."""
     topic = Topic()
@@ -136,7 +165,7 @@ async def test_a_record_that_can_never_be_sent_is_parked(database: Database):
     ] == [b"2"]
 
     topic.refusing.clear()
-    await database.execute("update outbox set parked_at = null")
+    await moved(database, outbox.unpark)
     await settle(relay)
     assert topic.of("a") == ["1", "2", "3"]
 

@@ -11,8 +11,9 @@ import pytest
 from contracts import fulfillment as contract
 from contracts.chassis.event_store import Cause
 from contracts.chassis.external_calls import ExternalCalls
+from contracts.chassis.housekeeping import queues
 from contracts.chassis.housekeeping.queues import queue_rule
-from contracts.chassis.postgres import Connection, Database
+from contracts.chassis.postgres import Connection, Database, Row
 from contracts.chassis.reconciler import Reconciler, Rule
 from contracts.chassis.settings import HousekeepingSettings, PostgresSettings
 from contracts.values import Code, HoldReason, Line
@@ -262,7 +263,7 @@ async def test_what_waits_in_the_queues_for_long_is_found(house: House):
         values
             (0, 'ORD-1', 't', '{}', '', null, null),
             (0, 'ORD-1', 't', '{}', '', null, null),
-            (0, 'ORD-2', 't', '{}', '', null, now()),
+            (0, 'ORD-1700000000000-ABCDEFGHI', 't', '{}', '', null, now()),
             (0, 'ORD-3', 't', '{}', '', now(), null)
         """
     )
@@ -270,6 +271,76 @@ async def test_what_waits_in_the_queues_for_long_is_found(house: House):
     await house.ages()
     assert await house.looks() == [
         ("OUTBOX_OLD", "fulfillments", "WOKEN"),
-        ("RECORD_BLOCKED", "ORD-2", "RAISED"),
+        ("RECORD_BLOCKED", "ORD-1700000000000-ABCDEFGHI", "RAISED"),
     ]
     assert await house.looks() == []
+
+
+async def set_aside(house: House, key: str, *, topic: str = "orders.events.v1") -> None:
+    """A record of this key could not be applied, and one could not be sent."""
+    given: dict[str, Any] = {"key": key, "topic": topic}
+    await house.database.execute(
+        """
+        insert into parked (
+            consumer, identity, topic, partition, record_offset, order_id, headers, body, reason
+        )
+        values ('c', gen_random_uuid(), %(topic)s, 0, 0, %(key)s, '{}', '', 'not an event of ours')
+        """,
+        **given,
+    )
+    await house.database.execute(
+        """
+        insert into outbox (bucket, key, topic, headers, body, published_at, parked_at)
+        values (0, %(key)s, %(topic)s, '{}', '', null, now())
+        """,
+        **given,
+    )
+
+
+async def waiting(house: House) -> list[Row]:
+    return await house.database.fetch("select * from exceptions where resolved_at is null order by raised_at")
+
+
+async def test_a_key_that_is_no_orders_is_told_nowhere(house: House):
+    """A stranger may have written anything there; a dead letter is about the order whose it is."""
+    await set_aside(house, "Adalia Doe")
+    await set_aside(house, "dlq:ORD-1700000000001-ABCDEFGHI", topic="orders.events.v1.dlq")
+    await house.ages()
+    await house.looks()
+    rows = await waiting(house)
+    assert len(rows) == 4
+    assert "Adalia" not in str(rows)
+    assert {(row["subject"], *row["resolutions"]) for row in rows} == {
+        ("inbox-1", "retry", "skip"),
+        ("outbox-1", "retry"),
+        ("ORD-1700000000001-ABCDEFGHI", "retry", "skip"),
+    }
+
+
+async def test_what_is_told_leaves_its_place_in_the_page(house: House, monkeypatch: pytest.MonkeyPatch):
+    """However many wait for a person, the next one is told as well."""
+    monkeypatch.setattr(queues, "PAGE", 1)
+    for number in range(3):
+        await set_aside(house, f"stranger-{number}")
+    await house.ages()
+    for number in range(3):
+        await house.looks()
+        assert len(await waiting(house)) == 2 * (number + 1)
+
+
+async def test_what_is_not_set_aside_any_more_waits_for_nobody(house: House):
+    """Whoever saw to it; the next record of the same order is another case."""
+    for _ in range(2):
+        await set_aside(house, "a stranger")
+    await house.ages()
+    await house.looks()
+    assert sorted(row["subject"] for row in await waiting(house)) == ["inbox-1", "outbox-1", "outbox-2"]
+    await house.database.execute("update parked set outcome = 'DISCARDED' where id = 1")
+    await house.database.execute("update outbox set parked_at = null, published_at = now() where id = 1")
+    await house.looks()
+    await house.looks()
+    assert sorted(row["subject"] for row in await waiting(house)) == ["inbox-2", "outbox-2"]
+    over = await house.database.fetch(
+        "select resolution, resolved_by from exceptions where resolution is not null"
+    )
+    assert over == [{"resolution": "moved-on", "resolved_by": "reconciler"}] * 2

@@ -2,10 +2,11 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from contracts.chassis import exceptions, told
 from contracts.chassis.errors import Refused, Unavailable
 from contracts.chassis.postgres import Connection, Database, Row
 from contracts.chassis.reconciler import Finding, Kind, Reconciler, Repair, Rule, Seen, knocking
@@ -158,6 +159,88 @@ async def test_a_repair_inside_that_is_refused_leaves_nothing(database: Database
     await Reconciler(database, [rule_of(a_finding(repair=Repair("MOVED", inside=refuse)))]).run()
     assert await recorded(database) == ["RAISED"]
     assert await knocked(database) == 0
+
+
+async def says(database: Database, how: Literal["retry", "skip"]) -> None:
+    """A person has, of the one that is open."""
+    (row,) = await open_exceptions(database)
+    async with database.transaction() as connection:
+        assert await exceptions.resolve_one(connection, row["id"], resolution=how, by="ada")
+        await told.answer(connection, row["id"], how, "ada")
+
+
+async def test_what_a_person_retries_is_a_new_case(database: Database):
+    """What is safe to repair is repaired again at once, and told anew if that does not help."""
+    reconciler = Reconciler(database, [rule_of(a_finding())], pause=AT_ONCE)
+    for _ in range(3):
+        await reconciler.run()
+    await says(database, "retry")
+    for _ in range(3):
+        await reconciler.run()
+    assert await recorded(database) == ["KNOCKED", "RAISED", "RETRIED", "KNOCKED", "RAISED"]
+    (row,) = await open_exceptions(database)
+    assert row["resolutions"] == ["retry", "skip"]
+    await says(database, "retry")
+    patient = Reconciler(database, [rule_of(a_finding())])
+    for _ in range(2):
+        await patient.run()
+    assert (await recorded(database))[5:] == ["RETRIED", "KNOCKED"]
+
+
+async def test_what_a_person_leaves_is_told_again_after_a_day(database: Database):
+    """Not sooner, and without another repair."""
+    reconciler = Reconciler(database, [rule_of(a_finding(repair=None))], pause=AT_ONCE)
+    await reconciler.run()
+    await says(database, "skip")
+    for _ in range(2):
+        await reconciler.run()
+    assert await recorded(database) == ["RAISED", "SKIPPED"]
+    await database.execute("update reconciliations set at = at - interval '25 hours'")
+    await reconciler.run()
+    assert await recorded(database) == ["RAISED", "SKIPPED", "RAISED"]
+
+
+async def test_what_is_met_only_once_is_met_again_for_a_person(database: Database):
+    """Until it was looked at, also while somebody is away; what is well by now is recorded as that."""
+    still: list[Finding | Exception] = [Unavailable(), a_finding(repair=None)]
+
+    async def look(cursor: str) -> Seen:
+        return Seen([] if cursor else [a_finding(repair=None)], cursor="met")
+
+    async def again(stream: str) -> list[Finding]:
+        assert stream == "tally-1"
+        if not still:
+            return []
+        found = still.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return [found, a_finding(kind=Kind.STOCK_SUM)]
+
+    rule = Rule("once", look, kinds=(Kind.WORKFLOW_MISSING,), again=again)
+    for expected in ("RAISED", "RETRIED", "RAISED", "FOUND_WELL"):
+        await Reconciler(database, [rule]).run()
+        assert (await recorded(database))[-1] == expected
+        if expected == "RAISED":
+            await says(database, "retry")
+    await Reconciler(database, [rule]).run()
+    assert await recorded(database) == ["RAISED", "RETRIED", "RAISED", "RETRIED", "FOUND_WELL"]
+
+
+async def test_a_rare_rule_looks_at_once_for_a_person(database: Database):
+    """Who retries does not wait for its hour; and after that it is rare again."""
+    looks: list[str] = []
+
+    async def look(cursor: str) -> Seen:
+        looks.append(cursor)
+        return Seen([a_finding(repair=None)])
+
+    rule = Rule("rare", look, timedelta(hours=1), (Kind.WORKFLOW_MISSING,))
+    await Reconciler(database, [rule]).run()
+    await says(database, "retry")
+    for _ in range(3):
+        await Reconciler(database, [rule]).run()
+    assert len(looks) == 2
+    assert await recorded(database) == ["RAISED", "RETRIED", "RAISED"]
 
 
 async def test_a_rule_that_fails_keeps_no_other_from_looking(database: Database):

@@ -189,6 +189,27 @@ def test_something_is_done_about_an_exception(doors: Doors, verb: str):
     assert doors.body == {"reason": "seen"}
 
 
+def test_a_mismatch_has_no_receipt_to_wait_for(doors: Doors):
+    """It is done when it is answered."""
+    doors.answer("GET", "/exceptions/e-1", an_exception("DOES_NOT_ADD_UP", "TEAPOT"))
+    doors.answer("POST", "/exceptions/e-1/retry", {"commandId": "c-3", "status": "EFFECTIVE"})
+    result = tandem("exceptions", "retry", "e-1", "--wait", "--json")
+    assert (result.exit_code, one_object(result)["status"]) == (0, "EFFECTIVE")
+    assert tandem("exceptions", "retry", "e-1", "--wait").exit_code == 0
+
+
+def test_a_record_is_discarded_with_a_reason(doors: Doors):
+    """The line to copy asks for it, and what was said is shown afterwards."""
+    seen = an_exception("DOES_NOT_ADD_UP", "inbox-1", stepKey="RECORD_BLOCKED", resolutions=["retry", "skip"])
+    done = {"resolvedAt": "2026-01-03", "resolution": "skip", "resolvedBy": "ada", "because": "by a test"}
+    doors.answer("GET", "/exceptions/e-1", seen)
+    lines = tandem("exceptions", "show", "e-1").stdout.splitlines()
+    assert lines[-1] == "Next:    tandem exceptions skip e-1 --reason WHY"
+    doors.answer("GET", "/exceptions/e-1", seen | done)
+    lines = tandem("exceptions", "show", "e-1").stdout.splitlines()
+    assert lines[-1] == "Done:    skip by ada at 2026-01-03: by a test"
+
+
 def test_a_claim_of_somebody_else_is_said(doors: Doors):
     """Exit code 1, with who works on it."""
     doors.answer("GET", "/exceptions/e-1", an_exception("VOID_FAILED", ORDER_ID))
