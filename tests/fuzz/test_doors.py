@@ -18,6 +18,8 @@ from tests.integration.doors import Service
 pytestmark = pytest.mark.timeout(600)
 FEWEST = 2_500
 """Requests to each door by its document alone, in CI."""
+FEWEST_CHAINED = 200
+"""And in chains of them."""
 SERVICES: tuple[Service, ...] = ("orders", "fulfillments")
 
 
@@ -59,19 +61,22 @@ def test_a_door_answers_as_it_says(asked: Asked, service: Service, capsys: pytes
         print(f"\n{service}: {len(operations)} operations, {asked.summary(service)}")
 
 
+@pytest.mark.parametrize("service", SERVICES)
 def test_a_chain_of_requests_is_answered_as_the_document_says(
-    asked: Asked, capsys: pytest.CaptureFixture[str]
+    asked: Asked, service: Service, capsys: pytest.CaptureFixture[str]
 ):
     """What one answer names, such as an order or a command, the next request is about."""
 
-    class Chain(schema_of("orders").as_state_machine()):
+    class Chain(schema_of(service).as_state_machine()):
         def call(self, case: Case, **_: Any) -> Response:
-            return cast("Any", Response).from_any(asked.ask("orders", case))
+            return cast("Any", Response).from_any(asked.ask(service, case))
 
         def validate_response(self, response: Response, case: Case, *_: Any, **__: Any) -> None:
             """Done while it was asked."""
 
-    before = asked.total("orders")
+    before = asked.total(service)
     Chain.run(settings=fuzzing(25, stateful_step_count=12, derandomize=True))
+    chained = asked.total(service) - before
     with capsys.disabled():
-        print(f"\n{asked.total('orders') - before} requests in chains")
+        print(f"\n{service}: {chained} requests in chains")
+    assert chained >= FEWEST_CHAINED * TIMES

@@ -12,7 +12,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-from tests.proof.record import Fact, Record
+from tests.proof.record import Answer, Asked, Fact, ReceiptRow, Record
 
 NEVER_BOTH = "never cancelled and handed over"
 MONEY = "never captured and cancelled"
@@ -38,10 +38,12 @@ STRUCK = "every fault strikes"
 EXCEPTIONS = "whatever waits for a person is shown to one, and no longer"
 AGAIN = "what a person resolves is tried again"
 SKIPPED = "what a person leaves out is recorded as settled"
+ANSWERS = "a door answers, and says what is so"
+FOUND = "the reconciler finds nothing that it cannot repair"
 
 PROMISES = (
     NEVER_BOTH, MONEY, HELD, ADDRESS, RECEIPTS, ENDS, GAPLESS, FORWARD, STOCK, ONE, STEPS, REPLAYS, TOPICS,
-    APPLIED, PRIVATE, PLACED, FOLDED, TRACE, LOGS, BUDGET, STRUCK,
+    APPLIED, PRIVATE, PLACED, FOLDED, TRACE, LOGS, BUDGET, STRUCK, EXCEPTIONS, AGAIN, SKIPPED, ANSWERS, FOUND,
 )  # fmt: skip
 """Every invariant by its name."""
 
@@ -203,7 +205,8 @@ def the_label_carries_the_last_accepted_address(record: Record) -> Iterator[Viol
             for each in record.effects_on(stream.removeprefix("fulfillment-"), "book")
             if each.reference == booked.get(n) and each.address is not None
         ]
-        if printed and printed != [record.addresses.get((stream, last))]:
+        kept = record.addresses.get((stream, last), {})
+        if any({name: kept.get(name) for name in each} != each for each in printed):
             yield Violation(ADDRESS, f"{stream} left with another address than its version {last}")
     yield from _addresses_that_differ(record)
 
@@ -417,6 +420,12 @@ def every_order_is_one_connected_trace(record: Record) -> Iterator[Violation]:
             done.setdefault(order, set()).add(fact.trace)
         elif fact.trace and fact.version == 1 and fact.stream.startswith("order-"):
             placed[order] = fact.trace
+    if any(fact.trace for fact in record.facts):
+        for stream, facts in record.orders:
+            if _order_of(stream) not in placed:
+                yield Violation(
+                    TRACE, f"{stream} begins with {facts[0].type} in no trace, and others are in one"
+                )
     for order, trace in placed.items():
         traces = done.get(order, set())
         if not traces <= {trace}:
@@ -454,7 +463,7 @@ def exceptions_are_the_facts(record: Record) -> Iterator[Violation]:
             about = (fact.stream, fact.data["code"], fact.data["step_key"])
             raised[about] += fact.type == "ExceptionRaised" and about not in unresolved
             (unresolved.add if fact.type == "ExceptionRaised" else unresolved.discard)(about)
-    rows = Counter((each.stream, each.code, each.step) for each in record.exceptions)
+    rows = Counter((each.stream, each.code, each.step) for each in record.exceptions if not each.is_mismatch)
     for about in raised.keys() | rows.keys():
         if raised[about] != rows[about]:
             yield Violation(EXCEPTIONS, f"{about} was raised {raised[about]} times, {rows[about]} are shown")
@@ -483,6 +492,64 @@ def what_is_skipped_is_recorded(record: Record) -> Iterator[Violation]:
                 yield Violation(SKIPPED, f"{stream} has {_named(fact)} by skip, and no {settled} with it")
 
 
+def doors_answer_as_it_is(record: Record) -> Iterator[Violation]:
+    """Nobody gets a 5xx that does not say when to come again, and what is answered is what is stored."""
+    receipts = {(each.service, each.command_id): each for each in record.receipts}
+    for asked in record.asked:
+        about = f"{asked.method} {asked.path}"
+        for answer in asked.answers:
+            if not _is_fair(answer):
+                yield Violation(ANSWERS, f"{about} was answered {answer.status}, {asked.key}")
+        if asked.returned_at is not None and asked.answers[-1].status == 404 and asked.is_there:
+            yield Violation(ANSWERS, f"{about} was not found, and it was there")
+        if asked.told is None or asked.command_id is None:
+            continue
+        stored = receipts.get((asked.service, asked.command_id))
+        if stored is None or not _may_become(asked, stored):
+            yield Violation(ANSWERS, f"{about} was told {asked.told} {asked.code or ''}, stored is {stored}")
+
+
+def _is_fair(answer: Answer) -> bool:
+    """Requests that are as they should be are granted, refused, unknown, too many or too early."""
+    return answer.status in (200, 201, 202, 404, 408, 409, 429) or (
+        answer.status == 503 and answer.retry_after is not None
+    )
+
+
+def _may_become(asked: Asked, stored: ReceiptRow) -> bool:
+    """What is final stays; what was accepted is not refused any more."""
+    match asked.told:
+        case "RECEIVED":
+            return True
+        case "ACCEPTED":
+            return stored.status != "REJECTED"
+        case _:
+            return (stored.status, stored.code) == (asked.told, asked.code)
+
+
+def what_is_granted_is_recorded(record: Record) -> Iterator[Violation]:
+    """The facts that a receipt names are in its stream, by its command."""
+    facts = {(fact.stream, fact.version): fact for fact in record.facts}
+    for receipt in record.receipts:
+        # A standing hold is about no order.
+        is_ours = receipt.stream.startswith(("order-", "fulfillment-"))
+        if receipt.first_version is None or receipt.last_version is None or not is_ours:
+            continue
+        for version in range(receipt.first_version, receipt.last_version + 1):
+            fact = facts.get((receipt.stream, version))
+            if fact is None or fact.command_id != receipt.command_id:
+                yield Violation(
+                    ANSWERS, f"{receipt.command_id} led to version {version} of {receipt.stream}: {fact}"
+                )
+
+
+def reconcilers_find_nothing_else(record: Record) -> Iterator[Violation]:
+    """Whatever breaks, once it is back the pair goes on by itself, and no two of its books disagree."""
+    for each in record.reconciled:
+        if each.action == "RAISED":
+            yield Violation(FOUND, f"{each.kind} of {each.subject} in {each.service}")
+
+
 def nothing_broke(record: Record) -> Iterator[Violation]:
     """No workflow raised, no replay differed, no run went round in circles."""
     for trouble in record.troubles:
@@ -508,14 +575,13 @@ CHECKS: Sequence[Check] = (
     no_log_names_a_person,
     histories_stay_in_budget,
     every_fault_strikes,
-)
-
-WITH_EXCEPTIONS: Sequence[Check] = (
     exceptions_are_the_facts,
     what_is_resolved_is_tried_again,
     what_is_skipped_is_recorded,
+    doors_answer_as_it_is,
+    what_is_granted_is_recorded,
+    reconcilers_find_nothing_else,
 )
-"""What a record whose tables of exceptions were read is checked for as well."""
 
 ON_TOPICS: Sequence[Check] = (
     every_fact_is_on_its_topic,

@@ -27,6 +27,7 @@ from contracts.chassis.external_calls import ExternalCalls
 from contracts.chassis.knocks import CHANNEL, KnockRelay
 from contracts.chassis.postgres import Database, Listener
 from contracts.chassis.settings import RelaySettings
+from contracts.chassis.telemetry import attached
 from contracts.chassis.temporal import Delivery, Target
 from contracts.values import order_id
 from fulfillment_service.activities import FulfillmentActivities
@@ -43,6 +44,7 @@ from order_service.workflow import OrderWorkflow
 from tests.proof import recording
 from tests.proof.people import ACTOR, Operator, Side, Wished
 from tests.proof.record import Ended, Record, Sent, Service
+from tests.proof.simulation.house import traceparent
 from tests.proof.simulation.play import order_of
 from tests.proof.simulation.schedule import SCRIPTS, Injection, Schedule
 
@@ -180,14 +182,15 @@ class RealHouse:
         run = Run(schedule, order_id(now, number))
         self._runs[run.order_id] = run
         script = SCRIPTS[schedule.script]
-        await intake.place(
-            order_of(script),
-            command_id=f"place-{run.order_id}",
-            actor=ACTOR,
-            request_hash="",
-            mode=script.mode,
-            pace_seconds=script.pace_seconds,
-        )
+        with attached(traceparent(number)):
+            await intake.place(
+                order_of(script),
+                command_id=f"place-{run.order_id}",
+                actor=ACTOR,
+                request_hash="",
+                mode=script.mode,
+                pace_seconds=script.pace_seconds,
+            )
         async with asyncio.timeout(SETTLED_SECONDS):
             await self._help_to_the_end(run, Operator(self, run.order_id, script.answer))
         assert not run.waiting, f"{schedule} never came to {list(run.waiting)}; it came to {run.came}"
@@ -270,6 +273,7 @@ async def _read(record: Record, service: Service, database: Database, ours: Sequ
     recording.add_facts(record, service, await database.fetch(recording.EVENTS), ours)
     recording.add_receipts(record, service, await database.fetch(recording.RECEIPTS), ours)
     recording.add_addresses(record, await database.fetch(recording.ADDRESSES))
+    recording.add_exceptions(record, service, await database.fetch(recording.EXCEPTIONS), ours)
     record.undelivered += len(await database.fetch(recording.KNOCKS))
 
 

@@ -41,6 +41,48 @@ class ReceiptRow:
     status: str
     code: str | None = None
     cut_off: str | None = None
+    first_version: int | None = None
+    last_version: int | None = None
+    """The facts that it led to at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a door said to one try of a request."""
+
+    status: int
+    retry_after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, from the first try to the answer that counts, or to the end of the run."""
+
+    service: Service
+    method: str
+    path: str
+    key: str
+    invoked_at: float
+    returned_at: float | None
+    tries: int
+    answers: Sequence[Answer]
+    """Of every try that was answered; the last one counts."""
+    command_id: str | None = None
+    told: str | None = None
+    """The status of the receipt in the answer."""
+    code: str | None = None
+    is_there: bool = True
+    """Whoever asked had seen before that what the path names exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What a reconciler found, and what it did about it."""
+
+    service: Service
+    kind: str
+    subject: str
+    action: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +95,7 @@ class Effect:
     reference: str
     amount_minor: int = 0
     address: Mapping[str, Any] | None = None
+    """As far as the ledger keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +173,8 @@ class Waiting:
     code: str
     step: str | None
     is_open: bool
+    is_mismatch: bool = False
+    """Raised by who saw it from beside the stream, which has no fact of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +228,10 @@ class Record:
     placed: list[Placed] = field(default_factory=list[Placed])
     views: list[View] = field(default_factory=list[View])
     exceptions: list[Waiting] = field(default_factory=list[Waiting])
-    """What the tables of exceptions hold, where they were read."""
+    """What the tables of exceptions hold."""
+    asked: list[Asked] = field(default_factory=list[Asked])
+    """Every request to a door."""
+    reconciled: list[Reconciled] = field(default_factory=list[Reconciled])
     struck: list[Struck] = field(default_factory=list[Struck])
     """The faults of the run."""
     lines: list[LogLine] = field(default_factory=list[LogLine])
@@ -212,6 +260,7 @@ class Record:
             personal=self.personal,
             published=[each for each in self.published if ours(each.stream)],
             applied=[each for each in self.applied if ours(each[1])],
+            exceptions=[each for each in self.exceptions if ours(each.stream)],
         )
 
     @property

@@ -3,7 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tests.proof.record import Effect, Fact, Level, Published, ReceiptRow, Record, Service
+from tests.proof.record import (
+    Effect,
+    Fact,
+    Level,
+    Published,
+    ReceiptRow,
+    Reconciled,
+    Record,
+    Service,
+    Waiting,
+)
 
 Row = Mapping[str, Any]
 
@@ -12,6 +22,8 @@ RECEIPTS = "select * from receipts"
 ADDRESSES = "select ref, version, content from pii where kind = 'address'"
 KNOCKS = "select workflow_id from knocks"
 APPLIED = "select stream, sequence from inbox"
+EXCEPTIONS = "select * from exceptions order by raised_at"
+RECONCILED = "select * from reconciliations order by id"
 
 _OPERATIONS = {"label": "book"}
 
@@ -21,17 +33,23 @@ def add_facts(record: Record, service: Service, rows: Iterable[Row], orders: Seq
     for row in rows:
         if any(order in row["stream"] for order in orders):
             names = ("stream", "version", "type", "data", "command_id", "recorded_at")
-            trace = str(row["meta"].get("traceparent", "")).split("-")
-            record.facts.append(
-                Fact(service, *(row[name] for name in names), trace=trace[1] if len(trace) == 4 else None)
-            )
+            trace = trace_of(row["meta"].get("traceparent"))
+            record.facts.append(Fact(service, *(row[name] for name in names), trace=trace))
+
+
+def trace_of(traceparent: str | None) -> str | None:
+    """The trace's id."""
+    parts = (traceparent or "").split("-")
+    return parts[1] if len(parts) == 4 else None
 
 
 def add_receipts(record: Record, service: Service, rows: Iterable[Row], orders: Sequence[str]) -> None:
     """What became of the wishes for these orders."""
     for row in rows:
         if any(order in row["stream"] for order in orders):
-            names = ("command_id", "name", "stream", "status", "code", "cut_off")
+            names = (
+                "command_id", "name", "stream", "status", "code", "cut_off", "first_version", "last_version"
+            )  # fmt: skip
             record.receipts.append(ReceiptRow(service, *(row[name] for name in names)))
 
 
@@ -47,7 +65,24 @@ def add_effects(record: Record, ledger: Iterable[Row], orders: Sequence[str]) ->
         about = str(row.get("orderRef") or row.get("parcelRef"))
         if row["effect"] == "applied" and about.startswith(tuple(orders)):
             operation: Any = _OPERATIONS.get(row["operation"], row["operation"])
-            record.effects.append(Effect(operation, about, row["reference"], row.get("amountMinor") or 0))
+            address = {"zipCode": row["zipCode"]} if "zipCode" in row else None
+            record.effects.append(
+                Effect(operation, about, row["reference"], row.get("amountMinor") or 0, address)
+            )
+
+
+def add_exceptions(record: Record, service: Service, rows: Iterable[Row], orders: Sequence[str]) -> None:
+    """What waited or waits for a person about these orders."""
+    for row in rows:
+        if any(order in row["stream"] for order in orders):
+            told = (row["stream"], row["code"], row["step"], row["resolved_at"] is None)
+            record.exceptions.append(Waiting(service, *told, row["fault"] == "mismatch"))
+
+
+def add_reconciled(record: Record, service: Service, rows: Iterable[Row]) -> None:
+    """What the service's reconciler found."""
+    names = ("kind", "subject", "action")
+    record.reconciled += [Reconciled(service, *(row[name] for name in names)) for row in rows]
 
 
 def add_stock(record: Record, rows: Iterable[Row]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from tests.proof.record import (
+    Asked,
     Effect,
     Ended,
     Fact,
@@ -17,10 +18,12 @@ from tests.proof.record import (
     Placed,
     Published,
     ReceiptRow,
+    Reconciled,
     Record,
     Sent,
     Struck,
     View,
+    Waiting,
 )
 
 _PARTS: Mapping[str, TypeAdapter[Any]] = {
@@ -36,6 +39,9 @@ _PARTS: Mapping[str, TypeAdapter[Any]] = {
     "waiting": TypeAdapter(str),
     "placed": TypeAdapter(Placed),
     "views": TypeAdapter(View),
+    "exceptions": TypeAdapter(Waiting),
+    "asked": TypeAdapter(Asked),
+    "reconciled": TypeAdapter(Reconciled),
     "struck": TypeAdapter(Struck),
     "lines": TypeAdapter(LogLine),
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.proof import quiet
-from tests.proof.checks import CHECKS, ON_TOPICS, WITH_EXCEPTIONS, Violation, violations
+from tests.proof.checks import CHECKS, ON_TOPICS, Violation, violations
 from tests.proof.record import Record
 from tests.proof.report import Progress, Report, Tell
 from tests.proof.simulation import storm
@@ -38,7 +38,7 @@ class Outcome:
 
 def judged(stormed: Stormed) -> list[Violation]:
     """Everything that is wrong with the run, topics and inboxes included."""
-    return violations(stormed.record, (*CHECKS, *WITH_EXCEPTIONS, *ON_TOPICS))
+    return violations(stormed.record, (*CHECKS, *ON_TOPICS))
 
 
 def smallest(plan: Plan) -> Plan:

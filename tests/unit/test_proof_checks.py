@@ -12,16 +12,20 @@ import pytest
 from tests.proof import checks
 from tests.proof.checks import violations
 from tests.proof.record import (
+    Answer,
+    Asked,
     Effect,
     Ended,
     Fact,
     LogLine,
     Placed,
     ReceiptRow,
+    Reconciled,
     Record,
     Sent,
     Struck,
     View,
+    Waiting,
 )
 from tests.proof.simulation.play import play
 from tests.proof.simulation.schedule import Schedule
@@ -194,6 +198,43 @@ def name_somebody(record: Record) -> None:
     record.lines.append(LogLine("order-api.log", "cannot deliver to Adalia"))
 
 
+def lose_every_trace_of_an_order(record: Record) -> None:
+    """Another order shows that the run has traces."""
+    record.facts = [replace(fact, trace=None) for fact in record.facts]
+    first = next(fact for fact in record.facts if fact.type == "OrderPlaced")
+    record.facts.append(replace(first, stream="order-ORD-9", trace="t9"))
+
+
+def answered() -> Record:
+    """A wish was asked for, and what its sender was told is stored."""
+    record = readdressed()
+    wish = next(each for each in record.receipts if "wish" in each.command_id and each.service == "orders")
+    told = (Answer(503, "1"), Answer(200))
+    record.asked.append(
+        Asked(
+            "orders", "PATCH", "/orders/x", "key", 1.0, 2.0, 2, told, wish.command_id, wish.status, wish.code
+        )
+    )
+    return record
+
+
+def answer(record: Record, *answers: Answer) -> None:
+    record.asked[0] = replace(record.asked[0], answers=answers)
+
+
+def tell_the_sender(record: Record, told: str) -> None:
+    record.asked[0] = replace(record.asked[0], told=told)
+
+
+def lose_what_was_granted(record: Record) -> None:
+    """The receipt names facts that are another command's."""
+    granted = next(each for each in record.receipts if each.first_version is not None)
+    record.facts = [
+        replace(fact, command_id="another") if fact.stream == granted.stream else fact
+        for fact in record.facts
+    ]
+
+
 def trouble(record: Record, what: str) -> None:
     record.troubles.append(what)
 
@@ -243,6 +284,20 @@ SPOILT: list[tuple[str, Callable[[], Record], Callable[[Record], None]]] = [
     (checks.FOLDED, viewed, lambda r: show(r, None)),
     (checks.TRACE, traced, lose_the_trace),
     (checks.TRACE, traced, change_the_trace),
+    (checks.TRACE, traced, lose_every_trace_of_an_order),
+    (checks.ANSWERS, answered, lambda r: answer(r, Answer(500), Answer(200))),
+    (checks.ANSWERS, answered, lambda r: answer(r, Answer(503), Answer(200))),
+    (checks.ANSWERS, answered, lambda r: answer(r, Answer(422))),
+    (checks.ANSWERS, answered, lambda r: answer(r, Answer(404))),
+    (checks.ANSWERS, answered, lambda r: tell_the_sender(r, "REJECTED")),
+    (checks.ANSWERS, answered, forget_the_receipts),
+    (checks.ANSWERS, shipped, lose_what_was_granted),
+    (checks.FOUND, shipped, lambda r: r.reconciled.append(Reconciled("orders", "X", "ORD-1", "RAISED"))),
+    (
+        checks.EXCEPTIONS,
+        shipped,
+        lambda r: r.exceptions.append(Waiting("orders", "order-1", "DOES_NOT_ADD_UP", "X", True, True)),
+    ),
     (checks.LOGS, shipped, name_somebody),
     (checks.BUDGET, shipped, lambda r: r.workflows.append(Ended("w", "completed", None, events=5000))),
     (checks.BUDGET, shipped, lambda r: r.workflows.append(Ended("w", "completed", None, bytes=2**20))),

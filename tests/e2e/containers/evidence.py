@@ -95,6 +95,7 @@ class Auditor:
             recording.add_receipts(record, service, rows(service, recording.RECEIPTS), orders)
             recording.add_addresses(record, rows(service, recording.ADDRESSES))
             recording.add_applied(record, service, rows(service, recording.APPLIED), orders)
+            recording.add_exceptions(record, service, rows(service, recording.EXCEPTIONS), orders)
         for provider in ("payments", "carrier"):
             ledger = [row for rows in self.engineer.books(provider).values() for row in rows]
             recording.add_effects(record, ledger, orders)

@@ -58,6 +58,8 @@ from order_service.reconciliation import (
     wish_rule,
 )
 from tests.conftest import MakeDatabase
+from tests.proof import checks, recording
+from tests.proof.record import Record
 
 IDS = (f"ORD-{number:013d}-ABCDEFGHI" for number in range(1_700_000_000_000, 1_800_000_000_000))
 SETTINGS = HousekeepingSettings()
@@ -551,6 +553,28 @@ async def test_what_is_met_only_once_is_met_again_when_a_person_retries_it(house
     await house.retries()
     assert sorted(await house.looks()) == [("FULFILLMENT_UNKNOWN", order_id, "FOUND_WELL"), told[1]]
     assert await house.looks() == []
+
+
+@pytest.mark.parametrize(("forgotten", "found"), [(0, []), (1, [checks.FOUND])])
+async def test_the_check_of_a_run_finds_what_a_wrong_release_left(
+    house: House, forgotten: int, found: list[str]
+):
+    """Pieces that are still held by the figures and not by the ledger are a violation of the run."""
+
+    async def release(connection: Connection, order_id: str) -> None:
+        await inventory.release(connection, order_id)
+        await connection.execute(
+            "update stock set held = held + %(n)s, available = available - %(n)s where sku = 'TEAPOT'",
+            {"n": forgotten},
+        )
+
+    await house.order(*paid("r"), *cancelled("r"), moves=release)
+    house.known |= {"r:authorize:1", "r:void:1"}
+    await house.ages()
+    await house.looks()
+    record = Record()
+    recording.add_reconciled(record, "orders", await house.database.fetch(recording.RECONCILED))
+    assert [each.invariant for each in checks.reconcilers_find_nothing_else(record)] == found
 
 
 async def test_an_order_whose_stock_is_gone_from_the_ledger_is_told(house: House):

@@ -17,6 +17,9 @@ from contracts.chassis.outbox import OutboxRelay, OutboxRow
 from contracts.chassis.postgres import Connection, Database
 from contracts.chassis.settings import PostgresSettings, RelaySettings
 from tests.integration.store.tally import CAUSE, TallyChange, adding, publish, tally
+from tests.proof import checks
+from tests.proof.checks import Violation
+from tests.proof.record import Fact, Published, Record
 
 WRITERS, ORDERS, CHANGES, RELAYS = 16, 12, 12, 4
 LEASE_SECONDS = 0.3
@@ -116,18 +119,19 @@ class Storm:
             left = len(rows)
         await _end(relay)
 
-    async def damage(self) -> list[str]:
-        """Each order of which a record is missing, or came before an earlier one."""
-        rows = await self.database.fetch("select stream, max(version) as version from events group by stream")
-        assert len(rows) == ORDERS
-        found: list[str] = []
+    async def damage(self, orders: int = ORDERS) -> list[Violation]:
+        """What is wrong with the topic, by the check that judges every recorded run."""
+        rows = await self.database.fetch("select stream, version, type, recorded_at from events")
+        assert len({row["stream"] for row in rows}) == orders
+        record = Record()
         for row in rows:
-            firsts = list(dict.fromkeys(self.held.get(row["stream"], [])))
-            if sorted(firsts) != list(range(1, row["version"] + 1)):
-                found.append(f"{row['stream']} lost records")
-            elif firsts != sorted(firsts):
-                found.append(f"{row['stream']} is out of order")
-        return found
+            told = (row["stream"], row["version"], row["type"])
+            record.facts.append(Fact("orders", *told, data={}, command_id=None, at=row["recorded_at"]))
+        for stream, versions in self.held.items():
+            record.published += [
+                Published("tally", stream, each, f"{stream}/{each}", b"") for each in versions
+            ]
+        return list(checks.every_fact_is_on_its_topic(record))
 
 
 async def _end(task: asyncio.Task[None]) -> None:
@@ -213,7 +217,7 @@ async def test_the_check_finds_a_wrong_relay(storm_settings: PostgresSettings, w
         storm = Storm(database, 1, wrong)
         for _ in range(6):
             await storm.run()
-            if await storm.damage():
+            if {each.invariant for each in await storm.damage()} == {checks.TOPICS}:
                 return
     pytest.fail("no storm showed the damage")
 
@@ -236,3 +240,5 @@ async def test_a_row_that_commits_late_is_not_passed_over(
             await moving.turn()
         await moving.turn()
         assert sorted(storm.held) == held
+        lost = {each.invariant for each in await storm.damage(orders=2)}
+        assert lost == (set() if "slow" in held else {checks.TOPICS})

@@ -139,13 +139,21 @@ def _ended(told: dict[str, Any]) -> Ended:
 
 async def recorded(house: Housed, stores: Stores, journal: Journal, struck: list[Struck]) -> Record:
     """Everything there is to judge of the run."""
-    record = Record(sent=journal.sent, placed=journal.placed, struck=struck, personal=set(PERSONAL))
+    record = Record(
+        sent=journal.sent,
+        placed=journal.placed,
+        asked=journal.asked,
+        struck=struck,
+        personal=set(PERSONAL),
+    )
     every = [""]
     for service in DATABASES:
         recording.add_facts(record, service, await stores.rows(service, recording.EVENTS), every)
         recording.add_receipts(record, service, await stores.rows(service, recording.RECEIPTS), every)
         recording.add_addresses(record, await stores.rows(service, recording.ADDRESSES))
         recording.add_applied(record, service, await stores.rows(service, recording.APPLIED), every)
+        recording.add_exceptions(record, service, await stores.rows(service, recording.EXCEPTIONS), every)
+        recording.add_reconciled(record, service, await stores.rows(service, recording.RECONCILED))
         record.undelivered += len(await stores.rows(service, recording.KNOCKS))
         record.waiting += [f"{service}: {row['what']}" for row in await stores.rows(service, _STUCK)]
     recording.add_stock(record, await stores.rows("orders", _STOCK))

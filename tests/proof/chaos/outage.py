@@ -121,7 +121,7 @@ async def _place(doors: Doors, journal: Journal, found: Outage, key: str) -> Non
     answer = await doors.insist(
         "order_service", "POST", "/orders/demo", key=key, params={"scenario": "happy", "speed": "instant"}
     )
-    tries = journal.operations[-1].tries
+    tries = journal.asked[-1].tries
     if answer.status_code != 201 or tries > 1:
         found.refused.append(f"{key}: {answer.status_code} at try {tries}")
     told = answer.json()

@@ -2,18 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, LiteralString
+from typing import Any, Literal, LiteralString, get_args
 
 import httpx
 
+from contracts.envelope import ReceiptStatus
 from deploy.local.processes import Service
 from tests.proof.chaos.house import House
 from tests.proof.chaos.plan import Command, Create
 from tests.proof.chaos.stores import Stores
 from tests.proof.chaos.watch import Watch
-from tests.proof.record import Message, Placed, Sent
+from tests.proof.record import Answer, Asked, Message, Placed, Sent
 from tests.proof.record import Service as StoreName
 
 NAME, EMAIL, STREET = "Quirina Tumultsdottir", "quirina@tumult.example", "99 Upheaval Alley"
@@ -25,6 +27,7 @@ PERSONAL = {NAME, EMAIL, STREET, SECOND_STREET, "Adalia Demonstrata", "adalia.de
 Json = dict[str, Any]
 _TIMEOUT_SECONDS = 6.0
 _AGAIN_SECONDS = 0.2
+_STORES: Mapping[Service, StoreName] = {"order_service": "orders", "fulfillment_service": "fulfillments"}
 _UNDO: Mapping[str, Message] = {"pause": "resume", "hold": "release"}
 
 _OPEN_PARCELS: LiteralString = """
@@ -41,23 +44,10 @@ _HELD_ORDERS: LiteralString = """
 
 
 @dataclass
-class Operation:
-    """One request, from the first try to its answer."""
-
-    method: str
-    path: str
-    key: str
-    invoked_at: float
-    tries: int = 0
-    returned_at: float | None = None
-    status: int | None = None
-
-
-@dataclass
 class Journal:
     """What was asked and heard."""
 
-    operations: list[Operation] = field(default_factory=list[Operation])
+    asked: list[Asked] = field(default_factory=list[Asked])
     placed: list[Placed] = field(default_factory=list[Placed])
     sent: list[Sent] = field(default_factory=list[Sent])
 
@@ -80,26 +70,58 @@ class Doors:
                 await door.aclose()
 
     async def insist(
-        self, service: Service, method: str, path: str, *, key: str, first: int = 0, **more: Any
+        self,
+        service: Service,
+        method: str,
+        path: str,
+        *,
+        key: str,
+        first: int = 0,
+        is_there: bool = True,
+        **more: Any,
     ) -> httpx.Response:
-        """The answer, asked for under the same key until somebody gives one."""
-        operation = Operation(method, path, key, time.time())
-        self._journal.operations.append(operation)
-        while True:
-            doors = self._doors[service]
-            door = doors[(first + operation.tries) % len(doors)]
-            operation.tries += 1
-            try:
-                answer = await door.request(
-                    method, path, headers={"Idempotency-Key": key, "X-Actor": "chaos"}, **more
+        """The answer, asked for under the same key until somebody gives one that counts."""
+        invoked_at, tries, answers = time.time(), 0, list[httpx.Response]()
+        try:
+            while not answers or _is_for_later(answers[-1]):
+                if tries:
+                    await asyncio.sleep(_AGAIN_SECONDS)
+                doors = self._doors[service]
+                door = doors[(first + tries) % len(doors)]
+                tries += 1
+                with suppress(httpx.TransportError):
+                    headers = {"Idempotency-Key": key, "X-Actor": "chaos"}
+                    answers.append(await door.request(method, path, headers=headers, **more))
+            return answers[-1]
+        finally:
+            self._journal.asked.append(
+                Asked(
+                    _STORES[service], method, path, key, invoked_at, _returned_at(answers), tries,
+                    [Answer(each.status_code, each.headers.get("Retry-After")) for each in answers],
+                    **_told(answers), is_there=is_there,
                 )
-            except httpx.TransportError:
-                await asyncio.sleep(_AGAIN_SECONDS)
-                continue
-            if answer.status_code < 500 and answer.status_code != 429:
-                operation.returned_at, operation.status = time.time(), answer.status_code
-                return answer
-            await asyncio.sleep(_AGAIN_SECONDS)
+            )  # fmt: skip
+
+
+def _is_for_later(answer: httpx.Response) -> bool:
+    """Asked again, it may be granted."""
+    return answer.status_code >= 500 or bool(answer.status_code >= 400 and answer.json().get("retryable"))
+
+
+def _returned_at(answers: Sequence[httpx.Response]) -> float | None:
+    return time.time() if answers and not _is_for_later(answers[-1]) else None
+
+
+def _told(answers: Sequence[httpx.Response]) -> Json:
+    """The receipt in the answer that counts; an exception that no stream knows of has none."""
+    if not answers or "/exceptions/" in str(answers[-1].url):
+        return {}
+    said: Json = answers[-1].json()
+    is_refused, is_receipt = answers[-1].status_code == 409, said.get("status") in get_args(ReceiptStatus)
+    if "commandId" not in said or not (is_refused or is_receipt):
+        return {}
+    told = "REJECTED" if is_refused else said["status"]
+    return {"command_id": said["commandId"], "told": told, "code": said.get("code")}
 
 
 class Shop:
@@ -142,12 +164,10 @@ class Shop:
         method, path, more = _at_order(message, order_id) if is_order else _at_parcel(message, order_id)
         service: Service = "order_service" if is_order else "fulfillment_service"
         key = f"chaos-{self._seed}-{command.number}-{message}"
-        answer = await self._doors.insist(service, method, path, key=key, **more)
-        said: Json = answer.json()
-        is_known = answer.status_code in (200, 202, 409) and "commandId" in said
-        self._journal.sent.append(
-            Sent(message, command.door, "receipt" if is_known else "nobody", said.get("commandId"))
-        )
+        is_there = is_order or self._watch.has(order_id, "FulfillmentAccepted")
+        answer = await self._doors.insist(service, method, path, key=key, is_there=is_there, **more)
+        told = "nobody" if answer.status_code == 404 else "receipt"
+        self._journal.sent.append(Sent(message, command.door, told, answer.json().get("commandId")))
         return answer.status_code < 400
 
 

@@ -39,6 +39,8 @@ TOKENS = (
 )  # fmt: skip
 ZIP_CODES = ("50001", "50002", "40800", "50400", "50401", "50402", "50101", "50201", "40900")
 """What the sandbox makes providers do, except what no time heals."""
+REFUSED_ONCE = "tok_capture_refused_1"
+"""A person has to have the capture tried again; one order of each run has it."""
 _STRUCK = 0.85
 """Of the time in which orders come: the last ones come after the last fault, so that each is felt."""
 
@@ -106,7 +108,10 @@ def drawn(
     A process stands still longer than a lease (10 s), a claimed knock (15 s) or a workflow task (10 s)."""
     dice = random.Random(f"{seed}/{orders}/{faults}/{seconds}/{','.join(kinds)}")
     creates = [_create(dice, number, seconds * number / orders) for number in range(orders)]
+    helped = orders // 3
+    creates[helped] = Create(helped, creates[helped].at, "plain", token=REFUSED_ONCE)
     commands = [_command(dice, number) for number in range(orders) if dice.random() < 0.5]
+    commands = [command for command in commands if command.number != helped]
     deck: list[FaultKind] = []
     while len(deck) < faults:
         # Each kind once before any comes twice.

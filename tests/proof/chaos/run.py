@@ -5,7 +5,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,9 +33,9 @@ def chaos(plan: Plan, *, kafka: str = "embedded", keep: Path | None = None) -> R
     with tempfile.TemporaryDirectory(prefix="tandem-chaos-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        record, exercised, operations = asyncio.run(_run(plan, folder / "state", kafka, began))
+        record, exercised = asyncio.run(_run(plan, folder / "state", kafka, began))
     keep = keep or Path(tempfile.gettempdir()) / f"tandem-chaos-{plan.seed}.jsonl"
-    about = {"seed": plan.seed, "exercised": exercised, "plan": asdict(plan), "operations": operations}
+    about = {"seed": plan.seed, "exercised": exercised, "plan": asdict(plan)}
     saved.save(keep, about, record)
     found = judged(record)
     _say(began, f"{len(found)} violations; kept as {keep}")
@@ -64,9 +63,7 @@ def _say(began: float, line: str) -> None:
     print(f"{time.monotonic() - began:6.1f} s  {line}", file=sys.stderr, flush=True)
 
 
-async def _run(
-    plan: Plan, folder: Path, kafka: str, began: float
-) -> tuple[Record, dict[str, Any], list[dict[str, Any]]]:
+async def _run(plan: Plan, folder: Path, kafka: str, began: float) -> tuple[Record, dict[str, Any]]:
     def say(line: str) -> None:
         _say(began, line)
 
@@ -88,8 +85,7 @@ async def _run(
             await doors.close()
         say("recording")
         record = await recorded(house, stores, journal, struck)
-        exercised = await _exercised(house, journal, struck, watch.facts)
-        return record, exercised, [asdict(each) for each in journal.operations]
+        return record, await _exercised(house, record, watch.facts)
 
 
 async def _play(plan: Plan, shop: Shop, faults: Faults, say: Any) -> list[Struck]:
@@ -124,7 +120,7 @@ async def _play(plan: Plan, shop: Shop, faults: Faults, say: Any) -> list[Struck
     return sorted(struck, key=lambda each: each.number)
 
 
-async def _exercised(house: House, journal: Journal, struck: Sequence[Struck], facts: int) -> dict[str, Any]:
+async def _exercised(house: House, record: Record, facts: int) -> dict[str, Any]:
     """How much of what happened."""
     misbehaved: Counter[str] = Counter()
     async with httpx.AsyncClient(base_url=house.stack.sandbox_url, timeout=60) as ledgers:
@@ -133,14 +129,17 @@ async def _exercised(house: House, journal: Journal, struck: Sequence[Struck], f
                 if row["effect"] != "applied":
                     misbehaved[f"{provider}-{row['effect']}"] += 1
     return {
-        "orders": len({order for placed in journal.placed for order in placed.told}),
-        "doubledCreates": sum(len(placed.told) > 1 for placed in journal.placed),
-        "wishes": dict(Counter(f"{sent.message}@{sent.door}" for sent in journal.sent)),
-        "operations": len(journal.operations),
-        "tries": sum(operation.tries for operation in journal.operations),
+        "orders": len({order for placed in record.placed for order in placed.told}),
+        "doubledCreates": sum(len(placed.told) > 1 for placed in record.placed),
+        "wishes": dict(Counter(f"{sent.message}@{sent.door}" for sent in record.sent)),
+        "operations": len(record.asked),
+        "tries": sum(asked.tries for asked in record.asked),
+        "answers": dict(Counter(answer.status for asked in record.asked for answer in asked.answers)),
+        "exceptions": dict(Counter(each.code for each in record.exceptions)),
+        "reconciled": dict(Counter(f"{each.kind} {each.action}" for each in record.reconciled)),
         "facts": facts,
-        "faults": dict(Counter(each.kind for each in struck if each.fired)),
-        "skipped": {each.kind: each.skipped for each in struck if each.skipped}
+        "faults": dict(Counter(each.kind for each in record.struck if each.fired)),
+        "skipped": {each.kind: each.skipped for each in record.struck if each.skipped}
         | ({} if libfaketime() else {"clocks": MISSING}),
         "providers": dict(misbehaved),
     }

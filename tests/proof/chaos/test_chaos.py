@@ -61,6 +61,7 @@ def report(kept: Path) -> Report:
 def test_every_fault_is_among_orders(report: Report):
     """Otherwise the promises below would be kept in peace."""
     assert report.exercised["orders"] == ORDERS
+    assert "CAPTURE_FAILED" in report.exercised["exceptions"]
     assert report.exercised["faults"].keys() == set(KINDS), report.exercised
     assert [each.evidence for each in report.violations if each.invariant == STRUCK] == []
 

@@ -36,6 +36,10 @@ class Watch:
         async with self._changed:
             await self._changed.wait_for(lambda: self._is_there(order_id, moment))
 
+    def has(self, order_id: str, fact: str) -> bool:
+        """The order or its parcel had that fact when it was last looked at."""
+        return fact in self._seen.get(order_id, set())
+
     def has_ended(self, order_id: str) -> bool:
         return bool(self._seen.get(order_id, set()) & set(ENDS))
 

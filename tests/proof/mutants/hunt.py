@@ -10,9 +10,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.proof import quiet
-from tests.proof.checks import Violation, violations
-from tests.proof.mutants import MUTANTS, Mutant
+from tests.proof import checks, quiet
+from tests.proof.checks import PROMISES, Violation, violations
+from tests.proof.mutants import MUTANTS, Mutant, faults
 from tests.proof.mutants.seeded import BUGS, SeededBug
 from tests.proof.report import Progress, Report, Tell
 from tests.proof.simulate import judged
@@ -21,17 +21,31 @@ from tests.proof.simulation.schedule import Schedule
 
 CAUGHT = "every seeded bug is caught"
 HARMLESS = "the same run without the bug is clean"
+WATCHED = "every invariant has a seeded bug"
 MOST_SEEDS = 60
 CHECKOUT = Path(__file__).parents[3]
 STORM = "tests/integration/store/test_outbox_storm.py"
+RECONCILIATION = "tests/integration/store/test_order_reconciliation.py"
 STORED = {
-    "SKIP LOCKED relays for the outbox": f"{STORM}::test_the_check_finds_a_wrong_relay[SkipLockedRelay]",
-    "bare id cursor in the outbox relay": f"{STORM}::test_a_row_that_commits_late_is_not_passed_over",
+    "SKIP LOCKED relays for the outbox": (
+        checks.TOPICS,
+        f"{STORM}::test_the_check_finds_a_wrong_relay[SkipLockedRelay]",
+    ),
+    "bare id cursor in the outbox relay": (
+        checks.TOPICS,
+        f"{STORM}::test_a_row_that_commits_late_is_not_passed_over[BareCursorRelay-held1]",
+    ),
     "relay that marks what nobody acknowledged, on PostgreSQL": (
-        f"{STORM}::test_the_check_finds_a_wrong_relay[ForgetfulRelay]"
+        checks.TOPICS,
+        f"{STORM}::test_the_check_finds_a_wrong_relay[ForgetfulRelay]",
+    ),
+    "release that forgets a piece": (
+        checks.FOUND,
+        f"{RECONCILIATION}::test_the_check_of_a_run_finds_what_a_wrong_release_left[1-found1]",
     ),
 }
-"""Bugs that need a real PostgreSQL, and the test that puts each in and sees it caught."""
+"""Bugs that need a real PostgreSQL: the invariant, and the test that puts each in and has its check find
+it."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +75,21 @@ def hunted(*, cores: int = 2, stored: bool = True, tell: Tell = lambda _: None) 
     progress = Progress(tell, len(names), "seeded bugs")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, mp_context=context, initializer=quiet.begin) as pool:
+        # First, since it waits for its PostgreSQL more than it works.
+        on_postgres = pool.submit(_stored) if stored else None
         for caught in pool.map(_hunt, names):
             found.append(caught)
             progress.told(len(found), sum(each.shown_by is None for each in found))
-    if stored:
-        tell("bugs that need a PostgreSQL")
-        found += [_stored(name, test) for name, test in STORED.items()]
+        found.append(_felt())
+        found += on_postgres.result() if on_postgres else []
     missed = [Violation(CAUGHT, f"{each.name}: {each.invariant}") for each in found if each.shown_by is None]
     unclean = [Violation(HARMLESS, f"{each.name}: {bad}") for each in found for bad in each.clean]
+    unwatched = [
+        Violation(WATCHED, each) for each in PROMISES if each not in {one.invariant for one in found}
+    ]
     caught_by = {each.name: {"invariant": each.invariant, "shown_by": each.shown_by} for each in found}
     exercised = {"mutants": len(found), "caught": len(found) - len(missed), "caught_by": caught_by}
-    return Report(0, [*missed, *unclean], exercised, time.monotonic() - began)
+    return Report(0, [*missed, *unclean, *unwatched], exercised, time.monotonic() - began)
 
 
 def by_schedule(mutant: Mutant) -> Caught:
@@ -102,14 +120,29 @@ def _hunt(name: str) -> Caught:
     return by_seed(next(bug for bug in BUGS if bug.name == name))
 
 
-def _stored(name: str, test: str) -> Caught:
+def _felt() -> Caught:
+    """The proof's own: a fault that does not strike."""
+    with faults.cut_that_cuts_nothing():
+        is_caught = checks.STRUCK in {each.invariant for each in violations(faults.cut())}
+    shown_by = "a cut connection" if is_caught else None
+    return Caught(faults.CUT, checks.STRUCK, shown_by, tuple(violations(faults.cut())))
+
+
+def _stored() -> list[Caught]:
+    """All of them in one run of pytest, which needs one PostgreSQL."""
+    tests = [test for _, test in STORED.values()]
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test],
+        [sys.executable, "-m", "pytest", "-q", "-rp", "-p", "no:cacheprovider", *tests],
         cwd=CHECKOUT,
         capture_output=True,
+        text=True,
         check=False,
     )
-    return Caught(name, "the outbox's promise", test if ran.returncode == 0 else None)
+    passed = {line.removeprefix("PASSED ").strip() for line in ran.stdout.splitlines()}
+    return [
+        Caught(name, invariant, test if test in passed else None)
+        for name, (invariant, test) in STORED.items()
+    ]
 
 
 def _tell(line: str) -> None:

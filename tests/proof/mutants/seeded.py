@@ -18,8 +18,9 @@ from uuid import uuid4
 
 from temporalio import activity
 
-from contracts.chassis import exception_facts, outbox, receipts
+from contracts.chassis import event_store, exception_facts, outbox, receipts
 from contracts.chassis.errors import Unavailable
+from contracts.chassis.event_store import EventStore
 from contracts.chassis.external_calls import Answer, ExternalCalls
 from contracts.chassis.inbox import Inbox
 from contracts.chassis.kafka.consumer import Consumer
@@ -83,6 +84,51 @@ PAUSE = _wish("pause", "FulfillmentAccepted", "parcel-rest")
 
 def _breaks(provider: Any, operation: str, how: Any = "down") -> Break:
     return Break(step=0, provider=provider, operation=operation, how=how)
+
+
+# The log.
+
+
+def version_from_a_sequence() -> Bug:
+    """Versions are counted beside the stream, and a transaction that is undone does not give its own back."""
+    store: Any = EventStore
+    real, taken = store.append, dict[str, int]()
+
+    async def append(
+        self: Any, connection: Connection, stream: str, after: int, facts: Any, cause: Any
+    ) -> Any:
+        after = max(after, taken.get(stream, 0))
+        taken[stream] = after + len(facts)
+        return await real(self, connection, stream, after, facts, cause)
+
+    return patch.object(EventStore, "append", append)
+
+
+def fact_forgets_its_command() -> Bug:
+    """Nobody can say any more which wish led to what."""
+    real: Any = event_store._row
+
+    def row(recorded: Any) -> Any:
+        return real(replace(recorded, command_id=None))
+
+    return patch.object(event_store, "_row", row)
+
+
+def worker_has_its_own_time() -> Bug:
+    """What a workflow does is stored with the time of its worker, which is five minutes behind."""
+    real: Any = event_store._row
+
+    def row(recorded: Any) -> Any:
+        is_of_a_worker = (recorded.command_id or "").startswith("order-workflow-")
+        behind = timedelta(minutes=5) if is_of_a_worker else timedelta()
+        return real(replace(recorded, recorded_at=recorded.recorded_at - behind))
+
+    return patch.object(event_store, "_row", row)
+
+
+def knock_without_its_trace() -> Bug:
+    """Whoever asked for the order is not told to the workflow that carries it out."""
+    return patch.object(order_intake.knocks, "current_traceparent", lambda: None)
 
 
 # Relays, consumers, receipts.
@@ -263,6 +309,16 @@ def stock_released_twice() -> Bug:
         await connection.queue(_AGAIN, (order_id,))
 
     return patch.object(order_activities.inventory, "release", release)
+
+
+def looks_every_five_seconds() -> Bug:
+    """The workflow asks again and again, as if nobody would tell it."""
+    real = workflow.Patience.__init__
+
+    def begin(self: workflow.Patience, *_: Any) -> None:
+        real(self, timedelta(seconds=5), 1, timedelta(seconds=5))
+
+    return patch.object(workflow.Patience, "__init__", begin)
 
 
 def random_in_the_workflow() -> Bug:
@@ -450,6 +506,16 @@ _CRASHES = tuple(
 )
 
 BUGS = (
+    SeededBug(
+        "version from a sequence",
+        checks.GAPLESS,
+        version_from_a_sequence,
+        tuple(Cut(side="order", what="database", n=n, how="away") for n in range(10, 40, 3)),
+    ),
+    SeededBug("fact forgets its command", checks.ANSWERS, fact_forgets_its_command, (PAUSE,)),
+    SeededBug("worker has its own time", checks.FORWARD, worker_has_its_own_time),
+    SeededBug("knock without its trace", checks.TRACE, knock_without_its_trace),
+    SeededBug("looks every five seconds", checks.BUDGET, looks_every_five_seconds, (PAUSE,)),
     SeededBug("inbox skipped", checks.APPLIED, inbox_skipped),
     SeededBug(
         "acknowledged before the transaction",

@@ -50,6 +50,11 @@ assert statements
 assert moving
 
 
+def traceparent(number: int) -> str:
+    """The trace of the request of that number."""
+    return f"00-{number:032x}-{number:016x}-01"
+
+
 class Side:
     """One service: its database, its client of Temporal, its relays and consumers."""
 

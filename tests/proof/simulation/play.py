@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 
+from contracts.chassis.telemetry import attached
 from contracts.order import PlaceOrder
 from fulfillment_service.settings import WarehouseSettings
 from order_service.demo import demo_order
 from tests.proof.people import ACTOR, Operator, Wished
 from tests.proof.record import Record, Sent
 from tests.proof.simulation.clock import virtual
-from tests.proof.simulation.house import House
+from tests.proof.simulation.house import House, traceparent
 from tests.proof.simulation.schedule import SCRIPTS, Injection, Schedule, Script
 from tests.proof.simulation.scheduler import BEGINNING
 from tests.proof.simulation.temporal import Endless, Room
@@ -91,16 +92,16 @@ class _Play:
         return Played(self.schedule, record, self.points)
 
     def _place(self) -> None:
-        granted = self.scheduler.run(
-            self.house.order_intake.place(
-                order_of(self.script),
-                command_id="place",
-                actor=ACTOR,
-                request_hash="",
-                mode=self.script.mode,
-                pace_seconds=self.script.pace_seconds,
-            )
+        placing = self.house.order_intake.place(
+            order_of(self.script),
+            command_id="place",
+            actor=ACTOR,
+            request_hash="",
+            mode=self.script.mode,
+            pace_seconds=self.script.pace_seconds,
         )
+        with attached(traceparent(1)):
+            granted = self.scheduler.run(placing)
         self.order_id = str((granted.answer or {})["orderId"])
         self.operator = Operator(self.house, self.order_id, self.script.answer)
         # Wishes may come from here on: before that there is nothing to wish about.

@@ -6,6 +6,7 @@ real, so they stop only where a twin says `await point(...)` or `await sleep(...
 
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
@@ -102,6 +103,11 @@ class Task:
     is_dead: bool = False
     attempt: "Attempted | None" = None
     """The try of a normal activity that it is."""
+    context: Context = field(default_factory=copy_context)
+    """Its own, as a task of an event loop has one: in it stands the trace that it is in."""
+
+    def close(self) -> None:
+        self.context.run(self.coroutine.close)
 
 
 @dataclass
@@ -211,7 +217,7 @@ class Scheduler:
     def _go_on(self, task: Task) -> None:
         self.current = task
         try:
-            reached: Point | Sleep | Gate = task.coroutine.send(None)
+            reached: Point | Sleep | Gate = task.context.run(task.coroutine.send, None)
         except StopIteration:
             return
         finally:
@@ -270,7 +276,7 @@ class Scheduler:
         for task in [*self._ready, *self._sleeping]:
             if task.worker == worker:
                 task.is_dead = True
-                task.coroutine.close()
+                task.close()
         self._ready = [task for task in self._ready if not task.is_dead]
         self._sleeping = {task: None for task in self._sleeping if not task.is_dead}
         for told in self.on_kill:
@@ -279,7 +285,7 @@ class Scheduler:
     def close(self) -> None:
         """Nothing is left half way."""
         for task in [*self._ready, *self._sleeping]:
-            task.coroutine.close()
+            task.close()
         self._ready.clear()
         self._sleeping.clear()
         self._timers.clear()

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from contracts.chassis import breakers
 from contracts.chassis.errors import TandemError
 from contracts.chassis.receipts import Granted
+from contracts.chassis.telemetry import attached
 from contracts.order import PlaceOrder
 from fulfillment_service.settings import WarehouseSettings
 from order_service.demo import demo_order
@@ -21,7 +22,7 @@ from tests.proof.record import LogLine, Placed, Record, Sent
 from tests.proof.simulation import plan as plans
 from tests.proof.simulation.clerk import Clerk
 from tests.proof.simulation.clock import virtual
-from tests.proof.simulation.house import House
+from tests.proof.simulation.house import House, traceparent
 from tests.proof.simulation.plan import Plan, WishFor
 from tests.proof.simulation.play import LONGEST, PATIENCE
 from tests.proof.simulation.providers import Provider
@@ -236,7 +237,8 @@ class _Storm:
         told: list[str] = []
         command_id = f"place-{place + 1}"
         for _ in range(asked.times):
-            answer = self._answered(partial(self._ask_for, asked, command_id))
+            with attached(traceparent(place + 1)):
+                answer = self._answered(partial(self._ask_for, asked, command_id))
             told.append(str((answer.answer or {})["orderId"]))
             self.placed[place] = _Standing(told[-1], Operator(self.house, told[-1], self.plan.answer))
         self.accepted.append(Placed(command_id, command_id, told))
@@ -267,7 +269,8 @@ class _Storm:
         injection = Injection("", wish.message, wish.door, wish.times)
         wished = Wished(injection, number, standing.order_id, self.scheduler.now)
         for _ in range(wish.times):
-            sent = self._answered(lambda: wished.send(self.house))
+            with attached(traceparent(1000 + number)):
+                sent = self._answered(lambda: wished.send(self.house))
             self.sent += [sent] if sent else []
             self.happened[wish.kind] += sent is not None
 

@@ -18,6 +18,7 @@ from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 from contracts.chassis.errors import TandemError
+from contracts.chassis.telemetry import attached, current_traceparent
 from contracts.chassis.temporal.patience import SPENT, why
 from contracts.chassis.temporal.translation import translated
 from tests.proof.simulation import runner
@@ -80,9 +81,18 @@ class Execution:
     deaths: int = 0
     """So many workers died over it."""
 
+    trace: str | None = None
+    """The traceparent of whoever started it: in this trace all that it does is done."""
+
     @property
     def is_open(self) -> bool:
         return self.status is Status.RUNNING
+
+    @property
+    def length(self) -> int:
+        """About as many events as a server's history has: three of each workflow task, two of each timer
+        and three of each activity, one of each signal and local activity."""
+        return 3 * self.tasks + sum(len(turn.commands) + len(turn.jobs) for turn in self.history)
 
 
 @dataclass(frozen=True)
@@ -209,7 +219,7 @@ class Server:
             f"run-{len(runs) + 1}-{workflow_id}",
             self._scheduler.now,
         )
-        execution = Execution(run, arguments)
+        execution = Execution(run, arguments, trace=current_traceparent())
         runs.append(execution)
         self._happens(execution, runner.started(run, arguments))
         if signal is not None:
@@ -308,7 +318,8 @@ class Server:
             case "continue_as_new_workflow_execution":
                 self._close(execution, Status.CONTINUED)
                 arguments = list(command.continue_as_new_workflow_execution.arguments)
-                self._open(worker, execution.run.workflow_id, arguments, None)
+                with attached(execution.trace):
+                    self._open(worker, execution.run.workflow_id, arguments, None)
             case other:
                 raise NotImplementedError(f"the virtual server does not know the command {other}")
 
@@ -339,7 +350,8 @@ class Server:
         while True:
             attempt += 1
             try:
-                result = await self._run(worker, asked.activity_type, asked.arguments, is_local=True)
+                with attached(execution.trace):
+                    result = await self._run(worker, asked.activity_type, asked.arguments, is_local=True)
                 return runner.completed(asked.seq, result, is_local=True)
             except ApplicationError as error:
                 if error.non_retryable or (policy.maximum_attempts and attempt >= policy.maximum_attempts):
@@ -364,7 +376,8 @@ class Server:
         if self._scheduler.current is not None:
             self._scheduler.current.attempt = attempt.told
         try:
-            result = await self._run(attempt.worker, asked.activity_type, asked.arguments, is_local=False)
+            with attached(execution.trace):
+                result = await self._run(attempt.worker, asked.activity_type, asked.arguments, is_local=False)
         except ApplicationError as error:
             if error.non_retryable:
                 done = runner.failed(asked.seq, error, activity_type=asked.activity_type, is_local=False)

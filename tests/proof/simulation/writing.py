@@ -8,6 +8,7 @@ import order_service.bootstrap as order_bootstrap
 from contracts import fulfillment, order
 from contracts.chassis.event_store import Change, Journal
 from contracts.chassis.event_store import Fact as AnyFact
+from tests.proof import recording
 from tests.proof.record import (
     Effect,
     Ended,
@@ -44,6 +45,7 @@ def write(record: Record, house: House) -> None:
             each.run.workflow_id,
             each.status.value,
             unpacked(each.result, str) if each.result is not None else None,
+            each.length,
         )
         for each in house.server.executions
         if each.status is not Status.CONTINUED
@@ -134,17 +136,20 @@ def _write_side(record: Record, service: Service, side: Side) -> None:
                 row["command_id"],
                 row["recorded_at"],
                 row["place"],
+                recording.trace_of(row["traceparent"]),
             )
         )
     for row in tables.all("receipts"):
-        names = ("command_id", "name", "stream", "status", "code", "cut_off")
+        names = (
+            "command_id", "name", "stream", "status", "code", "cut_off", "first_version", "last_version"
+        )  # fmt: skip
         record.receipts.append(ReceiptRow(service, *(row[name] for name in names)))
     for row in tables.all("pii"):
         if row["kind"] == "address":
             record.addresses[row["ref"], row["version"]] = row["content"]
     for row in tables.all("exceptions"):
         told = (row["stream"], str(row["code"]), row["step"], row["resolved_at"] is None)
-        record.exceptions.append(Waiting(service, *told))
+        record.exceptions.append(Waiting(service, *told, row["fault"] == "mismatch"))
     for row in tables.all("stock"):
         names = ("sku", "initial", "available", "held", "shipped")
         record.stock.append(Level(*(row[name] for name in names)))

@@ -209,6 +209,8 @@ def _nothing_is_wrong(house: House, people: People) -> None:
         found.personal |= {STREET, NAME, EMAIL}
         # What was reset goes on in another run.
         found.workflows = [each for each in found.workflows if each.status != "terminated"]
+        # Whoever was stuck with a wrong release was told of, as it should be.
+        found.reconciled = [each for each in found.reconciled if each.kind != "NO_PROGRESS"]
         return [str(each) for each in judged(found)]
 
     wrong = asyncio.run(record())
