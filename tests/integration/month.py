@@ -24,6 +24,9 @@ from deploy.sandbox.app import Sandbox
 from tests.integration.fulfillment.house import eventually
 from tests.integration.pair import Pair, open_pair
 
+PATIENCE = timedelta(minutes=1)
+"""The days of a test have passed by then, however busy the machine is."""
+
 
 class SkippedTime:
     """The Temporal test server's own time."""
@@ -39,7 +42,7 @@ class SkippedTime:
         """So much time has passed, and whatever was due in it has been done."""
         request = SleepRequest()
         request.duration.FromTimedelta(time)
-        await self._server.unlock_time_skipping_with_sleep(request)
+        await self._server.unlock_time_skipping_with_sleep(request, timeout=PATIENCE)
 
 
 class Month:
