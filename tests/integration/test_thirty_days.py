@@ -133,7 +133,7 @@ async def test_a_refused_capture_is_asked_for_again_once_a_day(month: Month):
     """A person knows of it, and the provider is not pestered meanwhile."""
     pair = month.pair
     async with pair.working():
-        order_id = await pair.place("refused", token="tok_capture_refused")
+        order_id = await pair.place("refused", token="tok_capture_refused_3")
 
         async def refusals() -> int:
             return (await pair.facts(order_id)).count("CaptureRefused")
@@ -146,6 +146,9 @@ async def test_a_refused_capture_is_asked_for_again_once_a_day(month: Month):
         assert await refusals() == 1
         await month.passes(timedelta(days=1, hours=2))
         assert await refusals() == 3
+        await month.passes(timedelta(days=1))
+        assert await pair.workflow(order_id).result() == "SHIPPED"
+    assert await pair.effects("payments", order_id) == ["authorize", "capture"]
 
 
 async def test_a_provider_that_is_away_keeps_no_wish_waiting(month: Month):
