@@ -230,10 +230,7 @@ def _why(circuit: Circuit, error: Unavailable | None) -> str:
 
 async def find(database: Database, name: str) -> Circuit:
     """Raises NotFound for a provider this service does not ask."""
-    row = await database.fetch_one(FIND, name=name)
-    if row is None:
-        raise NotFound(f"no circuit breaker {name[:60]}; see GET /circuit-breakers")
-    return circuit_of(row)
+    return _known(await database.fetch_one(FIND, name=name), name)
 
 
 async def _turn_itself(
@@ -315,7 +312,10 @@ async def configure(
 
 
 async def _locked(connection: Connection, name: str) -> Circuit:
-    row = await (await connection.execute(_LOCKED, {"name": name})).fetchone()
+    return _known(await (await connection.execute(_LOCKED, {"name": name})).fetchone(), name)
+
+
+def _known(row: Row | None, name: str) -> Circuit:
     if row is None:
         raise NotFound(f"no circuit breaker {name[:60]}; see GET /circuit-breakers")
     return circuit_of(row)

@@ -37,7 +37,8 @@ _ANSWER: LiteralString = """
     where exception_id = %(exception_id)s and action = 'RAISED'
     """
 
-# Whatever the reconciler told a person of a stream that has moved on since is over.
+# Whatever the reconciler told a person of a stream that has moved on since is over. So is a record that is
+# not set aside any more, whoever saw to it; the next one of its order is another case.
 _OVER: LiteralString = """
     update exceptions
     set resolved_at = clock_timestamp(),
@@ -45,39 +46,30 @@ _OVER: LiteralString = """
         resolved_by = 'reconciler'
     where code = %(code)s
       and resolved_at is null
-      and (evidence ->> 'version')::integer
-          < (select max(version) from events where events.stream = exceptions.stream)
-    """
-
-# So is a record that is not set aside any more, whoever saw to it; the next one of its order is another case.
-_MOVED: LiteralString = """
-    update exceptions
-    set resolved_at = clock_timestamp(),
-        resolution = 'moved-on',
-        resolved_by = 'reconciler'
-    where code = %(code)s
-      and step = 'RECORD_BLOCKED'
-      and resolved_at is null
-      and not exists (
-          select from parked
-          where exceptions.evidence ->> 'where' = 'inbox'
-            and parked.id = (exceptions.evidence ->> 'id')::bigint
-            and parked.outcome is null
-      )
-      and not exists (
-          select from outbox
-          where exceptions.evidence ->> 'where' = 'outbox'
-            and outbox.id = (exceptions.evidence ->> 'id')::bigint
-            and outbox.published_at is null
-            and outbox.parked_at is not null
+      and (
+          (evidence ->> 'version')::integer
+              < (select max(version) from events where events.stream = exceptions.stream)
+          or step = 'RECORD_BLOCKED'
+          and not exists (
+              select from parked
+              where exceptions.evidence ->> 'where' = 'inbox'
+                and parked.id = (exceptions.evidence ->> 'id')::bigint
+                and parked.outcome is null
+          )
+          and not exists (
+              select from outbox
+              where exceptions.evidence ->> 'where' = 'outbox'
+                and outbox.id = (exceptions.evidence ->> 'id')::bigint
+                and outbox.published_at is null
+                and outbox.parked_at is not null
+          )
       )
     """
 
 
 async def close(database: Database) -> None:
     """What was told and has moved on since waits for nobody."""
-    for is_over in (_OVER, _MOVED):
-        await database.execute(is_over, code=Code.DOES_NOT_ADD_UP)
+    await database.execute(_OVER, code=Code.DOES_NOT_ADD_UP)
 
 
 async def retried(database: Database, kinds: Sequence[str]) -> list[Row]:
