@@ -51,7 +51,9 @@ _RESOLVE_ONE: LiteralString = """
     set resolved_at = clock_timestamp(),
         resolution = %(resolution)s,
         resolved_by = %(by)s
-    where id = %(id)s and resolved_at is null
+    where id = %(id)s
+      and resolved_at is null
+      and (claimed_by is null or claimed_by = %(by)s)
     returning id
     """
 
@@ -181,7 +183,7 @@ async def resolve(
 
 
 async def resolve_one(connection: Connection, exception_id: UUID, *, resolution: str, by: str) -> bool:
-    """The same by its id; False when it was not open."""
+    """The same by its id; False when it was not open, or somebody else works on it."""
     rows = await connection.queue(_RESOLVE_ONE, {"id": exception_id, "resolution": resolution, "by": by})
     return await rows.fetchone() is not None
 
@@ -223,10 +225,8 @@ async def claim(database: Database, exception_id: UUID, by: str) -> Row:
     async with database.transaction() as connection:
         claimed = await (await connection.queue(_CLAIM, {"id": exception_id, "by": by})).fetchone()
     row = await find(database, exception_id)
-    if claimed is None and row["resolved_at"] is not None:
-        raise _refused(row, "it is resolved", Code.ALREADY_ENDED)
     if claimed is None:
-        raise _is_taken(row)
+        raise out_of_reach(row)
     return row
 
 
@@ -256,6 +256,13 @@ async def counted(database: Database) -> dict[int, int]:
     """How many are open, by level."""
     rows = await database.fetch(_COUNT)
     return dict.fromkeys(LEVELS, 0) | {row["level"]: row["open"] for row in rows}
+
+
+def out_of_reach(row: Row) -> Refused:
+    """Why nobody who asks can do anything about it: it is resolved, or somebody else works on it."""
+    if row["resolved_at"] is not None:
+        return _refused(row, f"it is resolved: {row['resolution']}", Code.ALREADY_ENDED)
+    return _is_taken(row)
 
 
 def _is_taken(row: Row) -> Refused:

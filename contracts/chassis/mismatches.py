@@ -47,24 +47,36 @@ async def expect_possible(database: Database, row: Row, way: str) -> None:
 async def resolve(database: Database, parked: Parked, row: Row, word: Word, workflow_id: str | None) -> None:
     """It is closed, and what follows from that is done or on its way.
 
-    Raises Refused when a record failed again, and Invalid when one is to be discarded without a reason."""
+    Raises Refused when a record failed again or somebody else was quicker, and Invalid when one is to be
+    discarded without a reason."""
     where = row["evidence"].get("where") if row["step"] == Kind.RECORD_BLOCKED else None
     if where and word.how == "skip" and word.reason is None:
         raise Invalid("a record is discarded for good: say why with `reason`, which names no person")
     if where == "inbox":
         await _let_in(parked, row, word)
     async with database.transaction() as connection:
-        if not await exceptions.resolve_one(connection, row["id"], resolution=word.how, by=word.by):
+        if await exceptions.resolve_one(connection, row["id"], resolution=word.how, by=word.by):
+            await _follow(connection, row, word, where, workflow_id)
             return
-        await told.answer(connection, row["id"], word.how, word.by)
-        if word.reason or word.note:
-            said = {"reason": word.reason, "note": word.note}
-            await pii.put(connection, str(row["id"]), "note", 1, said)
-        if where == "outbox":
-            moved = outbox.unpark if word.how == "retry" else outbox.discard
-            await moved(connection, row["evidence"]["id"])
-        elif workflow_id and await _has_workflow(connection, row):
-            await knocks.add(connection, Knock(workflow_id))
+    closed = await exceptions.find(database, row["id"])
+    by_whom = (closed["resolution"], closed["resolved_by"])
+    # The reconciler closes what is about a record as soon as that is in, and it may be quicker than we are.
+    if by_whom != (word.how, word.by) and not (where == "inbox" and by_whom == told.MOVED_ON):
+        raise exceptions.out_of_reach(closed)
+
+
+async def _follow(
+    connection: Connection, row: Row, word: Word, where: str | None, workflow_id: str | None
+) -> None:
+    await told.answer(connection, row["id"], word.how, word.by)
+    if word.reason or word.note:
+        said = {"reason": word.reason, "note": word.note}
+        await pii.put(connection, str(row["id"]), "note", 1, said)
+    if where == "outbox":
+        moved = outbox.unpark if word.how == "retry" else outbox.discard
+        await moved(connection, row["evidence"]["id"])
+    elif workflow_id and await _has_workflow(connection, row):
+        await knocks.add(connection, Knock(workflow_id))
 
 
 async def _let_in(parked: Parked, row: Row, word: Word) -> None:

@@ -11,6 +11,8 @@ from contracts.values import Code
 
 AT_ONCE = 100
 """So many of what was retried are looked at in one look."""
+MOVED_ON = ("moved-on", "reconciler")
+"""How and by whom an exception is resolved that is over."""
 
 _RETRIED: LiteralString = """
     select reconciliations.kind, reconciliations.subject, reconciliations.mark, exceptions.stream
@@ -42,8 +44,8 @@ _ANSWER: LiteralString = """
 _OVER: LiteralString = """
     update exceptions
     set resolved_at = clock_timestamp(),
-        resolution = 'moved-on',
-        resolved_by = 'reconciler'
+        resolution = %(resolution)s,
+        resolved_by = %(by)s
     where code = %(code)s
       and resolved_at is null
       and (
@@ -69,7 +71,8 @@ _OVER: LiteralString = """
 
 async def close(database: Database) -> None:
     """What was told and has moved on since waits for nobody."""
-    await database.execute(_OVER, code=Code.DOES_NOT_ADD_UP)
+    resolution, by = MOVED_ON
+    await database.execute(_OVER, code=Code.DOES_NOT_ADD_UP, resolution=resolution, by=by)
 
 
 async def retried(database: Database, kinds: Sequence[str]) -> list[Row]:

@@ -151,7 +151,7 @@ def routes(subjects: Subjects, granted: dict[int | str, dict[str, Any]]) -> APIR
         if row["resolved_at"] is None:
             await mismatches.expect_possible(_door(request).database, row, word.how)
         elif (row["resolution"], row["resolved_by"]) != (word.how, word.by):
-            raise _is_resolved(row)
+            raise exceptions.out_of_reach(row)
         if caller.dry_run:
             would: dict[str, Any] = {"status": "RESOLVED", "receiptStatus": "EFFECTIVE", "facts": []}
             return JSONResponse({**names, "dryRun": True, **would})
@@ -181,15 +181,11 @@ async def _expect_free(database: Database, row: Row, caller: Caller) -> None:
 async def _refuse_when_resolved(database: Database, row: Row, caller: Caller) -> None:
     """Asked once more by the same command, the first answer stands; another exception is another one."""
     if row["resolved_at"] is not None and await _is_new(database, caller):
-        raise _is_resolved(row)
+        raise exceptions.out_of_reach(row)
 
 
 async def _is_new(database: Database, caller: Caller) -> bool:
     return await database.fetch_one(receipts.FIND, command_id=caller.command_id) is None
-
-
-def _is_resolved(row: Row) -> Refused:
-    return Refused(f"it is resolved: {row['resolution']}", code=Code.ALREADY_ENDED)
 
 
 def _shown(subjects: Subjects, row: Row) -> dict[str, Any]:

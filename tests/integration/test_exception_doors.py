@@ -1,8 +1,9 @@
 """What the reconciler tells a person, through both doors: all of it is shown, and something can be done."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from itertools import count
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import httpx
@@ -35,6 +36,10 @@ SEEN = [
 ]
 """What rules find in streams and ledgers, and of what; the other two kinds are about the queues."""
 CONSUMERS: dict[Service, Any] = {"orders": orders_consumer, "fulfillments": fulfillments_consumer}
+WAITS_FOR_A_ROW: LiteralString = """
+    select from pg_stat_activity
+    where wait_event_type = 'Lock' and query like '%%update exceptions%%' and pid <> pg_backend_pid()
+    """
 _numbers = count(1)
 
 
@@ -267,3 +272,33 @@ async def test_a_claim_binds_the_others(doors: Doors, service: Service):
     assert (await doors.http[service].post(resolve, headers={"X-Actor": "ada"})).status_code == 200
     assert (await asked(doors, service, "/release", one, by="bob")).status_code == 200
     assert (await asked(doors, service, "/retry", one, by="bob")).status_code == 200
+
+
+ADA_RETRIES = "resolved_at = now(), resolution = 'retry', resolved_by = 'ada'"
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "told"),
+    [
+        ("claimed_by = 'ada', claimed_at = now()", (409, "ALREADY_CLAIMED", "ada")),
+        (ADA_RETRIES, (409, "ALREADY_ENDED", None)),
+        (ADA_RETRIES.replace("ada", "bob"), (200, None, None)),
+    ],
+)
+@pytest.mark.parametrize("service", SERVICES)
+async def test_who_comes_second_by_a_moment_is_told_so(
+    doors: Doors, service: Service, meanwhile: LiteralString, told: tuple[int, str | None, str | None]
+):
+    """Seen open and free, and not any more when it is to be closed; the same person's twin is no other."""
+    of, stream = await about(doors, service, "known")
+    database = doors.databases[service]
+    one = await found(database, Finding(Kind.NO_PROGRESS, of, stream, "it waits", {}))
+    async with database.transaction() as ahead:
+        await ahead.execute(f"update exceptions set {meanwhile} where id = %(id)s", {"id": one})
+        second = asyncio.create_task(asked(doors, service, "/retry", one, by="bob"))
+        while not await database.fetch(WAITS_FOR_A_ROW):
+            assert not second.done()
+            await asyncio.sleep(0.01)
+    answer = await second
+    said = answer.json()
+    assert (answer.status_code, said.get("code"), said.get("claimedBy")) == told

@@ -49,7 +49,7 @@ PROMISES = (
 
 _BARE = re.compile(r".+/\d+")
 """The command id that a workflow gives to a bare signal."""
-_FINAL = ("REJECTED", "EFFECTIVE", "SUPERSEDED")
+FINAL = ("REJECTED", "EFFECTIVE", "SUPERSEDED")
 _STARTS = ("StepStarted", "LabelRequested", "HandOverStarted")
 _ORDER_STARTS = ("StockHeld", "PaymentAuthorizationRequested", "OrderConfirmed")
 _ORDER_UNDONE = ("OrderCancelled", "OrderFailed")
@@ -227,7 +227,7 @@ def _addresses_that_differ(record: Record) -> Iterator[Violation]:
 def every_command_has_one_final_receipt(record: Record) -> Iterator[Violation]:
     """Whoever was not told that nobody is there finds one final answer, the same in both stores."""
     for receipt in record.receipts:
-        if receipt.status not in _FINAL:
+        if receipt.status not in FINAL:
             yield Violation(RECEIPTS, f"{receipt.command_id} is {receipt.status} in {receipt.service}")
     known = {(each.service, each.command_id): each for each in record.receipts}
     for sent in record.sent:

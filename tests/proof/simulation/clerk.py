@@ -17,6 +17,7 @@ from contracts.chassis.receipts import Granted
 from contracts.envelope import Wish, WishName, WishPayload
 from fulfillment_service.fulfillment import Fulfillment
 from order_service.order import Order
+from tests.proof.checks import FINAL
 from tests.proof.simulation.house import House, Side
 
 NAMES = ("ann", "bob")
@@ -34,6 +35,8 @@ class Clerk:
         self._house = house
         self._chance = chance
         self._numbers = count(1)
+        self._cancelled: dict[str, str] = {}
+        """The last cancel of each subject: whoever asked for it waits for what becomes of it."""
 
     @property
     def has_work(self) -> bool:
@@ -58,11 +61,16 @@ class Clerk:
         side, row = self._chance.choice(waiting)
         with suppress(TandemError):
             await exceptions.claim(side.real_database, row["id"], self._chance.choice(NAMES))
-        granted = await self._ask(side, row, self._way(row))
+        granted = await self._ask(side, row, self._way(side, row))
         return granted or (repairs and was_broken)
 
-    def _way(self, row: Row) -> How:
+    def _way(self, side: Side, row: Row) -> How:
         """What is offered, most of the time; new data are a matter of other people."""
+        way = self._drawn(row)
+        receipt = side.database.tables.get("receipts", self._cancelled.get(row["subject"]))
+        return "retry" if way == "cancel" and receipt and receipt["status"] not in FINAL else way
+
+    def _drawn(self, row: Row) -> How:
         offered = [how for how in row["resolutions"] if how != "change-data"]
         if not offered or self._chance.random() < OTHERWISE:
             return self._chance.choice(("retry", "retry", "retry", "skip", "cancel"))
@@ -94,6 +102,8 @@ class Clerk:
                     self._settle_label(parcel.state)
         except TandemError:
             return False
+        if how == "cancel":
+            self._cancelled[row["subject"]] = name
         return granted.receipt.status != "REJECTED"
 
     def _settle_money(self, was: Order, row: Row) -> None:
