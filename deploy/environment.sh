@@ -29,7 +29,7 @@ environment() {
 make_environment() {
     chosen=$(find_python) || {
         echo "Tandem needs Python 3.11 or newer, and none was found." >&2
-        echo "Fix: install one (for example: apt install python3 python3-venv), or uv." >&2
+        echo "Fix: install one (for example: apt install python3 python3-venv), name it in TANDEM_PYTHON, or uv." >&2
         exit 1
     }
     echo "Making .venv with $chosen ..." >&2
@@ -44,8 +44,9 @@ make_environment() {
     fi
 }
 
+# TANDEM_PYTHON names the one to take: one that was built without optimisation needs half as long again.
 find_python() {
-    for candidate in python3.12 python3.11 python3.13 python3 python; do
+    for candidate in ${TANDEM_PYTHON:-python3.12 python3.11 python3.13 python3 python}; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
             command -v "$candidate"
             return 0
