@@ -231,7 +231,7 @@ class _Storm:
             )
 
     def _place(self, asked: plans.PlaceOrder) -> None:
-        place = self.orders.index(asked)
+        place = _place_of(asked, self.orders)
         if place in self.placed:
             return
         told: list[str] = []
@@ -265,7 +265,7 @@ class _Storm:
         standing = self.placed.get(wish.order)
         if standing is None:
             return
-        number = self.plan.happenings.index(wish) + 1
+        number = _place_of(wish, self.plan.happenings) + 1
         injection = Injection("", wish.message, wish.door, wish.times)
         wished = Wished(injection, number, standing.order_id, self.scheduler.now)
         for _ in range(wish.times):
@@ -342,6 +342,11 @@ class _Storm:
             raise Endless("nothing will ever happen again")
         else:
             self.scheduler.advance()
+
+
+def _place_of(happening: plans.Happening, among: Sequence[plans.Happening]) -> int:
+    """Of this very one: a plan may have two that are alike, and both happen."""
+    return next(place for place, each in enumerate(among) if each is happening)
 
 
 def _plan(behaviours: list[Any], n: int, how: str) -> None:
