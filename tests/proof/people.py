@@ -192,12 +192,21 @@ class Operator:
 
     async def work(self) -> bool:
         """True when a step that waited for somebody's word is completed."""
+        step_key = await self.awaited()
+        return step_key is not None and await self.complete(step_key)
+
+    async def awaited(self) -> str | None:
+        """The step that waits for somebody's word."""
         parcel = await self._parcel()
-        if parcel is None or parcel.mode != "manual" or parcel.is_stopped or parcel.step_key is None:
-            return False
+        if parcel is None or parcel.mode != "manual" or parcel.is_stopped:
+            return None
         if parcel.step not in (Step.WORK, Step.HAND_OVER) or parcel.hand_over is not None:
-            return False
-        return await self._ask_parcel("completeStep", WishPayload(step_key=parcel.step_key))
+            return None
+        return parcel.step_key
+
+    async def complete(self, step_key: str) -> bool:
+        """True when the word was accepted."""
+        return await self._ask_parcel("completeStep", WishPayload(step_key=step_key))
 
     async def set_free(self) -> bool:
         """True when a request is answered, an exception looked at, or lifted what held order or parcel."""

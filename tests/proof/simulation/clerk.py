@@ -40,9 +40,9 @@ class Clerk:
 
     @property
     def has_work(self) -> bool:
-        here = self._house.orders.database.tables.all("exceptions")
-        there = self._house.parcels.database.tables.all("exceptions")
-        return any(row["resolved_at"] is None for row in (*here, *there))
+        sides = (self._house.orders, self._house.parcels)
+        known = [rows for side in sides if (rows := side.database.tables.rows("exceptions"))]
+        return any(row["resolved_at"] is None for rows in known for row in rows.values())
 
     async def help(self, *, repairs: bool = False) -> bool:
         """True when somebody's word on one of them was accepted, or a provider repaired."""

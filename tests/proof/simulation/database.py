@@ -8,7 +8,7 @@ and the loser begins again, which is one after the other too.
 
 import json
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import islice
@@ -54,6 +54,10 @@ class Tables:
         """The next number; like PostgreSQL's, it is not taken back."""
         self._identity += 1
         return self._identity
+
+    def rows(self, table: str) -> Mapping[Key, Row]:
+        """The table itself, by the keys of its rows, for whoever only looks."""
+        return self._tables[table]
 
     def all(self, table: str) -> list[Row]:
         return list(self._tables[table].values())
@@ -115,25 +119,33 @@ def statement(sql: str) -> Callable[[A], A]:
 
     def known(answer: A) -> A:
         STATEMENTS[normal(sql)] = answer
+        _KNOWN.clear()
         return answer
 
     return known
 
 
-_NORMAL: dict[str, str] = {}
+_KNOWN: dict[str, Answer | None] = {}
+"""By the text as our code has it, layout included."""
+
+
+def answer_to(sql: str) -> Answer | None:
+    """What answers this statement; None for one that is about the transaction, or that nobody knows."""
+    if sql not in _KNOWN:
+        _KNOWN[sql] = STATEMENTS.get(normal(sql))
+    return _KNOWN[sql]
 
 
 def normal(sql: str) -> str:
     """The text without comments and without its layout."""
-    known = _NORMAL.get(sql)
-    if known is None:
-        lines = (line.partition("--")[0] for line in sql.splitlines())
-        known = _NORMAL[sql] = " ".join(" ".join(lines).split())
-    return known
+    lines = (line.partition("--")[0] for line in sql.splitlines())
+    return " ".join(" ".join(lines).split())
 
 
 class Cursor:
     """What a statement answered."""
+
+    __slots__ = ("_rows", "rowcount")
 
     def __init__(self, answer: Sequence[Row] | int | None) -> None:
         is_number = isinstance(answer, int)
@@ -170,25 +182,25 @@ class Connection:
         self._savepoints: dict[str, int] = {}
 
     async def execute(self, sql: str, given: Given = None) -> Cursor:
-        return Cursor(self._answer(normal(sql), given))
+        return Cursor(self._answer(sql, given))
 
     async def queue(self, sql: str, given: Given = None) -> Cursor:
-        return await self.execute(sql, given)
+        return Cursor(self._answer(sql, given))
 
     @asynccontextmanager
     async def cursor(self) -> AsyncGenerator[Many]:
         yield Many(self)
 
     def _answer(self, sql: str, given: Given) -> Sequence[Row] | int | None:
-        if answer := STATEMENTS.get(sql):
+        if answer := answer_to(sql):
             return answer(self._tables, given)
-        match sql.split():
+        match normal(sql).split():
             case ["savepoint", name]:
                 self._savepoints[name] = self._tables.mark()
             case ["rollback", "to", "savepoint", name]:
                 self._tables.roll_back(self._savepoints[name])
             case _:
-                raise UnknownStatement(sql)
+                raise UnknownStatement(normal(sql))
         return None
 
 

@@ -7,12 +7,11 @@ same fact after the same state makes the same state. What is rolled back goes wi
 # pyright: reportPrivateUsage=false
 # The journal of a service is put together by its bootstrap; here it is given a memory.
 
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from contracts.chassis.event_store import Fact, Journal
 
-P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S")
 F = TypeVar("F", bound=Fact)
@@ -22,20 +21,40 @@ def remembering(journal: Journal[S, F]) -> Journal[S, F]:
     """The journal reads no row twice and folds no fact twice after the same others."""
     store: Any = journal._store
     store._read = _once(store._read)
-    journal._evolve = _once(journal._evolve)
+    journal._folded = _folding(journal._evolve)
     return journal
 
 
-def _once(function: Callable[P, T]) -> Callable[P, T]:
-    """For the very same objects the answer is the one given before."""
-    # The objects are kept with the answer, so that no other one ever has their ids.
-    known: dict[tuple[int, ...], tuple[object, T]] = {}
+# Answers are found by the ids of what was given, and keep it, so that no other object ever has these ids.
 
-    def remembered(*given: P.args, **named: P.kwargs) -> T:
-        key = tuple(map(id, given))
-        found = known.get(key)
+
+def _once(function: Callable[[Any], T]) -> Callable[[Any], T]:
+    """For the very same object the answer is the one given before."""
+    known: dict[int, tuple[object, T]] = {}
+
+    def remembered(given: Any) -> T:
+        found = known.get(id(given))
         if found is None:
-            found = known[key] = (given, function(*given, **named))
+            found = known[id(given)] = (given, function(given))
         return found[1]
 
     return remembered
+
+
+def _folding(evolve: Callable[[S | None, F], S]) -> Callable[[S | None, Iterable[F]], list[S]]:
+    """The state after each of the facts; those that are known are not folded again."""
+    known: dict[tuple[int, ...], tuple[object, list[S]]] = {}
+
+    def folded(state: S | None, facts: Iterable[F]) -> list[S]:
+        given = list(facts)
+        if not given:
+            return []
+        key = (id(state), *map(id, given))
+        found = known.get(key)
+        if found is None:
+            earlier = folded(state, given[:-1])
+            last = evolve(earlier[-1] if earlier else state, given[-1])
+            found = known[key] = ((state, given), [*earlier, last])
+        return found[1]
+
+    return folded

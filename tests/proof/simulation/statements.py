@@ -42,7 +42,8 @@ def load(tables: Tables, given: Sequence[Any]) -> list[Row]:
 
 def _facts(tables: Tables, stream: str, version: int = 0) -> list[Row]:
     found: list[Row] = []
-    while row := tables.get("events", stream, version + 1):
+    events = tables.rows("events")
+    while row := events.get((stream, version + 1)):
         found.append(row)
         version += 1
     return found

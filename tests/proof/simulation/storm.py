@@ -9,6 +9,7 @@ from io import StringIO
 from random import Random
 from typing import Any, TypeVar
 
+from contracts import fulfillment
 from contracts.chassis import breakers
 from contracts.chassis.errors import TandemError
 from contracts.chassis.receipts import Granted
@@ -22,6 +23,7 @@ from tests.proof.record import LogLine, Placed, Record, Sent
 from tests.proof.simulation import plan as plans
 from tests.proof.simulation.clerk import Clerk
 from tests.proof.simulation.clock import virtual
+from tests.proof.simulation.database import Row
 from tests.proof.simulation.house import House, traceparent
 from tests.proof.simulation.plan import Plan, WishFor
 from tests.proof.simulation.play import LONGEST, PATIENCE
@@ -63,6 +65,12 @@ class _Standing:
 
     order_id: str
     operator: Operator
+    looked_at: Row | None = None
+    """The parcel's stream, as it was when its operator had nothing to do; None: there was none."""
+
+    @property
+    def stream(self) -> str:
+        return fulfillment.stream(fulfillment.fulfillment_id(self.order_id, 1))
 
 
 @dataclass
@@ -282,13 +290,14 @@ class _Storm:
 
     def _notice(self) -> None:
         """What was to come right after a fact comes, once for each."""
-        for name, side in (("order", self.house.orders), ("parcel", self.house.parcels)):
+        for side in (self.house.orders, self.house.parcels):
             facts = side.database.tables.count("events")
-            if facts == self.seen[name]:
+            new = facts - self.seen[side.name]
+            if not new:
                 continue
-            for row in side.database.tables.newest("events", facts - self.seen[name]):
+            for row in side.database.tables.newest("events", new):
                 self._happen(self._after(row["stream"], row["type"]))
-            self.seen[name] = facts
+            self.seen[side.name] = facts
 
     def _after(self, stream: str, fact: str) -> Sequence[plans.Happening]:
         waiting = self.after.get(fact, [])
@@ -324,7 +333,18 @@ class _Storm:
         """True when an operator completed a step that waited for somebody's word."""
         standing = list(self.placed.values())
         self.chance.shuffle(standing)
-        return any(self.scheduler.run(each.operator.work()) for each in standing)
+        return any(self._works(each) for each in standing)
+
+    def _works(self, standing: _Standing) -> bool:
+        """True when this operator did; nobody looks at the same facts again."""
+        stream = self.house.parcels.database.tables.get("streams", standing.stream)
+        if stream is standing.looked_at:
+            return False
+        step_key = self.scheduler.run(standing.operator.awaited())
+        if step_key is None:
+            standing.looked_at = stream
+            return False
+        return self.scheduler.run(standing.operator.complete(step_key))
 
     def _wait_or_help(self) -> None:
         """What time will do soon is waited for; what it will not do, people do."""
