@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -300,6 +301,8 @@ def quiet() -> AbstractContextManager[None]:
     return suppress_instrumentation()
 
 
+# Nobody can change a context, and all that is done for an order is done in one trace.
+@lru_cache(1_000)
 def _context_of(traceparent: str | None) -> Context:
     return _PROPAGATOR.extract({"traceparent": traceparent} if traceparent else {}, Context())
 

@@ -19,9 +19,9 @@ F = TypeVar("F", bound=Fact)
 
 def remembering(journal: Journal[S, F]) -> Journal[S, F]:
     """The journal reads no row twice and folds no fact twice after the same others."""
-    store: Any = journal._store
-    store._read = _once(store._read)
-    journal._folded = _folding(journal._evolve)
+    changed: Any = journal
+    changed._store._read = _once(changed._store._read)
+    changed._folded = _folding(journal._evolve)
     return journal
 
 

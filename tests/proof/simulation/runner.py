@@ -8,14 +8,14 @@ workflow wants next), both in the SDK core's protobuf words; there is no server 
 # The runner API has no public door; it is used here and nowhere else.
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import BaseModel
 from temporalio import activity, workflow
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
@@ -32,7 +32,7 @@ from temporalio.bridge.proto.workflow_activation import (
 )
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.common import Priority, TypedSearchAttributes
-from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter, PydanticPayloadConverter
 from temporalio.converter import DefaultFailureConverter
 from temporalio.worker._workflow_instance import (
     UnsandboxedWorkflowRunner,
@@ -40,6 +40,9 @@ from temporalio.worker._workflow_instance import (
     WorkflowInstanceDetails,
 )
 
+from contracts.values import Message
+
+Activation = WorkflowActivation
 Job = WorkflowActivationJob
 Command = WorkflowCommand
 
@@ -48,7 +51,53 @@ _WORKFLOWS: Any = workflow._Definition
 _SIGNALS: Any = workflow._SignalDefinition
 _QUERIES: Any = workflow._QueryDefinition
 
-_CONVERTER = PydanticPayloadConverter()
+REMEMBERED = 2_000
+"""So many payloads; a replay asks for those of the run again, and reads them again."""
+
+_JSON = PydanticJSONPlainPayloadConverter()
+_ONLY_JSON = (datetime, BaseModel)
+"""What no other converter takes, so that none of them has to be asked first."""
+
+
+class _Converter(PydanticPayloadConverter):
+    """The real one; a text is written only once, and a message, which nobody can change, read only once."""
+
+    def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
+        return [payload for value in values for payload in self._written(value)]
+
+    def _written(self, value: Any) -> list[Payload]:
+        if type(value) is str:
+            return _text(value)
+        return _in_json(value) if isinstance(value, _ONLY_JSON) else super().to_payloads([value])
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        if type_hints and len(type_hints) == len(payloads) == 1 and _is_message(type_hints[0]):
+            payload = payloads[0]
+            if payload.metadata.get("encoding") == b"json/plain":
+                return [_message(payload.data, type_hints[0])]
+        return super().from_payloads(payloads, type_hints)
+
+
+def _in_json(value: Any) -> list[Payload]:
+    payload = _JSON.to_payload(value)
+    assert payload is not None
+    return [payload]
+
+
+_text: Callable[[str], list[Payload]] = lru_cache(REMEMBERED)(_in_json)
+
+
+@lru_cache(REMEMBERED)
+def _message(data: bytes, kind: type[Message]) -> Message:
+    return kind.model_validate_json(data)
+
+
+@cache
+def _is_message(kind: Any) -> TypeGuard[type[Message]]:
+    return isinstance(kind, type) and issubclass(kind, Message)
+
+
+_CONVERTER = _Converter()
 _FAILURES = DefaultFailureConverter()
 _RUNNER = UnsandboxedWorkflowRunner()
 _OUTSIDE = asyncio.new_event_loop()
@@ -80,38 +129,29 @@ class Instance:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        with _no_loop_but(_OUTSIDE):
+        before = asyncio._get_running_loop()
+        asyncio._set_running_loop(_OUTSIDE)
+        try:
             self._instance: WorkflowInstance = _RUNNER.create_instance(_details(run))
+        finally:
+            asyncio._set_running_loop(before)
 
-    def activate(
-        self,
-        jobs: Sequence[Job],
-        now: datetime,
-        *,
-        is_replaying: bool = False,
-        wants_room: bool = False,
-    ) -> list[Command]:
+    def activate(self, activation: Activation) -> list[Command]:
         """What the workflow wants next. Raises TaskFailed when its code did."""
-        activation = WorkflowActivation(
-            run_id=self._run.run_id,
-            timestamp=_timestamp(now),
-            is_replaying=is_replaying,
-            continue_as_new_suggested=wants_room,
-            jobs=jobs,
-        )
-        with _no_loop_but(None):
+        before = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        try:
             completion = self._instance.activate(activation)
+        finally:
+            # The SDK makes its own loop the running one and leaves none; whoever calls us keeps theirs.
+            asyncio._set_running_loop(before)
         if completion.HasField("failed"):
             raise TaskFailed(completion.failed.failure.message)
         return list(completion.successful.commands)
 
     def forget(self) -> None:
         """Its coroutines are gone without a trace, as when a worker dies or drops it from its cache."""
-        activation = WorkflowActivation(
-            run_id=self._run.run_id, jobs=[Job(remove_from_cache=RemoveFromCache())]
-        )
-        with _no_loop_but(None):
-            self._instance.activate(activation)
+        self.activate(Activation(run_id=self._run.run_id, jobs=[Job(remove_from_cache=RemoveFromCache())]))
 
 
 def _details(run: Run) -> WorkflowInstanceDetails:
@@ -173,18 +213,14 @@ def _timestamp(moment: datetime) -> Timestamp:
     return timestamp
 
 
-@contextmanager
-def _no_loop_but(loop: asyncio.AbstractEventLoop | None) -> Generator[None]:
-    """The SDK makes its own loop the running one and leaves none behind; whoever calls us keeps theirs."""
-    before = asyncio._get_running_loop()
-    asyncio._set_running_loop(loop)
-    try:
-        yield
-    finally:
-        asyncio._set_running_loop(before)
-
-
 # What the server says happened.
+
+
+def activation(run: Run, jobs: Sequence[Job], now: datetime, *, wants_room: bool) -> Activation:
+    """All these jobs at once."""
+    return Activation(
+        run_id=run.run_id, timestamp=_timestamp(now), continue_as_new_suggested=wants_room, jobs=jobs
+    )
 
 
 def started(run: Run, arguments: Sequence[Payload]) -> Job:

@@ -22,7 +22,7 @@ from contracts.chassis.telemetry import attached, current_traceparent
 from contracts.chassis.temporal.patience import SPENT, why
 from contracts.chassis.temporal.translation import translated
 from tests.proof.simulation import runner
-from tests.proof.simulation.runner import Command, Instance, Job, Run
+from tests.proof.simulation.runner import Activation, Command, Instance, Job, Run
 from tests.proof.simulation.scheduler import Attempted, Scheduler, point, sleep
 
 TASK_TIMEOUT_SECONDS = 10.0
@@ -52,10 +52,9 @@ class Endless(Exception):
 class Turn:
     """One activation of a workflow, and what it asked for."""
 
-    at: datetime
+    activation: Activation
     jobs: tuple[Job, ...]
     commands: tuple[bytes, ...]
-    wants_room: bool
 
 
 @dataclass(eq=False)
@@ -194,7 +193,10 @@ class Server:
         if execution.instance is None:
             self._rebuild(execution)
         assert execution.instance is not None
-        commands = execution.instance.activate([runner.asked(name)], self._scheduler.now)
+        asked = [runner.asked(name)]
+        commands = execution.instance.activate(
+            runner.activation(execution.run, asked, self._scheduler.now, wants_room=False)
+        )
         return runner.unpacked(commands[0].respond_to_query.succeeded.response, kind)
 
     def terminate(self, namespace: str, workflow_id: str) -> None:
@@ -274,10 +276,13 @@ class Server:
                 if execution.instance is None:
                     self._rebuild(execution, turns)
                 assert execution.instance is not None
-                commands = execution.instance.activate(jobs, self._scheduler.now, wants_room=wants_room)
-                turns.append(_turn(self._scheduler.now, jobs, commands, wants_room))
-                local += [command for command in commands if command.HasField("schedule_local_activity")]
-                asked += [command for command in commands if not command.HasField("schedule_local_activity")]
+                activation = runner.activation(
+                    execution.run, jobs, self._scheduler.now, wants_room=wants_room
+                )
+                commands = execution.instance.activate(activation)
+                turns.append(Turn(activation, tuple(jobs), _written(commands)))
+                for command in commands:
+                    (local if command.HasField("schedule_local_activity") else asked).append(command)
                 jobs = [await self._local(execution, worker, local.pop(0))] if local else []
         except runner.TaskFailed as error:
             self.troubles.append(f"{execution.run.workflow_id}: {error}")
@@ -292,8 +297,8 @@ class Server:
         """The workflow is in the worker's memory again, as its history says."""
         instance = execution.instance = Instance(execution.run)
         for turn in (*execution.history, *also):
-            commands = instance.activate(turn.jobs, turn.at, is_replaying=True, wants_room=turn.wants_room)
-            if _turn(turn.at, turn.jobs, commands, turn.wants_room).commands != turn.commands:
+            turn.activation.is_replaying = True
+            if _written(instance.activate(turn.activation)) != turn.commands:
                 self.troubles.append(f"{execution.run.workflow_id}: a replay asked for something else")
                 return
 
@@ -473,9 +478,8 @@ def _is_spent(error: Exception) -> bool:
     return isinstance(error, ApplicationError) and error.type == SPENT and why(error).fault != "bug"
 
 
-def _turn(at: datetime, jobs: Sequence[Job], commands: Sequence[Command], wants_room: bool) -> Turn:
-    asked = tuple(command.SerializeToString(deterministic=True) for command in commands)
-    return Turn(at, tuple(jobs), asked, wants_room)
+def _written(commands: Sequence[Command]) -> tuple[bytes, ...]:
+    return tuple([command.SerializeToString(deterministic=True) for command in commands])
 
 
 def _closes(command: Command) -> bool:
