@@ -170,7 +170,7 @@ class _Storm:
 
     def _run(self) -> None:
         most = MOST_STEPS * max(1, len(self.orders))
-        while True:
+        for _ in range(most):
             while not self.scheduler.is_idle:
                 self._happen(self.due.pop(self.scheduler.steps, ()))
                 if not self.scheduler.is_idle:
@@ -189,6 +189,7 @@ class _Storm:
                     return
             else:
                 self._wait_or_help()
+        raise Endless(f"looked {most} times what to do next")
 
     @property
     def _is_over(self) -> bool:
